@@ -7,5 +7,6 @@
 #include <string.h>
 #include <time.h>
 
+#undef sprintf /* under clang, glibc's checks make it a macro */
 #pragma GCC poison strcpy strcat strncpy strncat sprintf vsprintf strtok gets atoi atol atoll
 #pragma GCC poison gmtime localtime ctime asctime mktemp tmpnam tempnam system popen
