@@ -1,9 +1,10 @@
 /* crypto/aead.h -- AES-256-GCM (NIST SP 800-38D) by OpenSSL, for bulk bytes.
  *
  * Every key is fresh and seals at most DZ_AEAD_MESSAGES_MAX messages, numbered from 0; the number
- * is the nonce, so no nonce repeats under a key.  One message is at most DZ_AEAD_BYTES_MAX bytes:
- * both are far below GCM's limits (2^32 blocks a message; see docs/design/crypto.md).
- * All functions are thread-safe: contexts are kept per thread. */
+ * is the nonce (12 bytes, little-endian), so no nonce repeats under a key.  The caller counts.  One
+ * message is at most DZ_AEAD_BYTES_MAX bytes: both are far below GCM's limits (2^32 blocks a
+ * message; see docs/design/crypto.md). All functions are thread-safe: contexts are kept per thread.
+ */
 #pragma once
 
 #include "core/error.h"

@@ -11,7 +11,7 @@
  *
  * Derivation is BLAKE2b-256 keyed with the parent, over "dozo v1 " and the name of the child
  * (docs/format/keys.md).  Both structs live in sodium_malloc memory: locked, guarded, not dumped.
- * They are immutable once made and may be shared by threads. */
+ * Once made they are read-only (a write to them faults) and may be shared by threads. */
 #pragma once
 
 #include "core/buf.h"
@@ -27,10 +27,10 @@ typedef struct dz_vault_id {
 /* What a closed vault works with. */
 struct dz_host_keys {
     dz_vault_id vault;
-    uint32_t epoch;                    /* of the recipient below; 1 for a new vault */
-    uint8_t recipient[DZ_KEY_BYTES];   /* X25519 public half: what is sealed goes to it */
-    uint8_t hedge[DZ_KEY_BYTES];       /* symmetric, mixed into every wrap */
-    uint8_t master[DZ_KEY_BYTES];      /* parent of the following */
+    uint32_t epoch;                  /* of the recipient below; 1 for a new vault */
+    uint8_t recipient[DZ_KEY_BYTES]; /* X25519 public half: what is sealed goes to it */
+    uint8_t hedge[DZ_KEY_BYTES];     /* symmetric, mixed into every wrap */
+    uint8_t master[DZ_KEY_BYTES];    /* parent of the following */
     uint8_t name[DZ_KEY_BYTES];
     uint8_t chunk[DZ_KEY_BYTES];
     uint8_t table[DZ_KEY_BYTES];
@@ -44,6 +44,7 @@ struct dz_host_keys {
 /* What an open vault has besides. */
 struct dz_open_keys {
     uint32_t epoch;
+    uint8_t recipient[DZ_KEY_BYTES];        /* X25519 public half of: */
     uint8_t recipient_secret[DZ_KEY_BYTES]; /* X25519 private half */
 };
 
@@ -53,7 +54,8 @@ dz_status dz_crypto_init(dz_err *err) DZ_MUST_CHECK;
 /* Random bytes from the kernel. */
 void dz_random(void *to, size_t len);
 
-/* Everything from the root.  The caller owns both; either ret may be NULL.  DZ_E_NOMEM. */
+/* Everything from the root.  The caller owns both; either ret may be NULL.  The X25519 pair depends
+ * on vault and epoch, hedge and master on the vault alone.  DZ_E_USAGE (epoch 0), DZ_E_NOMEM. */
 dz_status dz_keys_derive(const uint8_t root[DZ_ROOT_BYTES], const dz_vault_id *vault,
                          uint32_t epoch, struct dz_host_keys **ret_host,
                          struct dz_open_keys **ret_open, dz_err *err) DZ_MUST_CHECK;
@@ -64,13 +66,15 @@ enum { DZ_FINGERPRINT_TEXT = 20 };
 void dz_keys_fingerprint(const struct dz_host_keys *host, char ret_text[DZ_FINGERPRINT_TEXT]);
 
 /* The host key file (docs/format/keys.md): magic, version, vault id, epoch, recipient, hedge,
- * master, checksum.  The parser derives the rest.  DZ_E_MALFORMED, DZ_E_UNSUPPORTED (newer
- * version), DZ_E_NOMEM. */
+ * master, checksum.  The parser derives the rest.  Writing fails by to->bad only; the caller
+ * releases `to` with dz_buf_release_secret().  DZ_E_MALFORMED, DZ_E_LIMIT (over 4096 bytes),
+ * DZ_E_UNSUPPORTED (newer version or an incompatible feature), DZ_E_NOMEM. */
 void dz_host_keys_write(const struct dz_host_keys *host, dz_buf *to);
 dz_status dz_host_keys_read(dz_slice file, struct dz_host_keys **ret_host,
                             dz_err *err) DZ_MUST_CHECK;
 
-/* A child key: BLAKE2b-256(key = parent, "dozo v1 " || label || context). */
+/* A child key: BLAKE2b-256(key = parent, "dozo v1 " || label || 0x00 || context).  The zero byte
+ * keeps "ab" + "c" apart from "a" + "bc".  ret_key may be the parent. */
 void dz_key_derive(const uint8_t parent[DZ_KEY_BYTES], const char *label, dz_slice context,
                    uint8_t ret_key[DZ_KEY_BYTES]);
 
