@@ -1,0 +1,34 @@
+/* store/snapshot.h -- which snapshots there are, by the verified log alone.
+ *
+ * A snapshot is named by its id (a unique prefix of the hex is enough), `latest`,
+ * `latest:SOURCE`, or `SOURCE@TIME` (ISO 8601; the newest at or before). */
+#pragma once
+
+#include "store/commit.h"
+#include "store/vault.h"
+
+/* One row of the list: the commit read as far as the vault is open, and its file's name. */
+struct dz_snapshot {
+    struct dz_commit commit;
+    uint8_t file[DZ_SHA256_BYTES];
+    uint64_t leaf; /* index in the log */
+};
+void dz_snapshot_release(struct dz_snapshot *s);
+
+/* Visits snapshots in log order, oldest first.  The visited row is borrowed for the call.  A
+ * commit that the log names but that is missing or damaged is given with status != DZ_OK and only
+ * `file` and `leaf` set; the visit goes on.  Visitor: DZ_OK to go on, anything else ends it and is
+ * returned.  DZ_E_CORRUPT when the log itself is damaged. */
+typedef dz_status dz_snapshot_visit(void *ctx, const struct dz_snapshot *snap, dz_status status,
+                                    const dz_err *why, dz_err *err);
+dz_status dz_snapshots_each(struct dz_vault *v, dz_snapshot_visit *visit, void *ctx,
+                            dz_err *err) DZ_MUST_CHECK;
+
+/* Resolves a name as people type it.  The caller releases *ret_snapshot.
+ * DZ_E_NOT_FOUND (says what there is), DZ_E_USAGE (ambiguous prefix, bad time), DZ_E_CORRUPT. */
+dz_status dz_snapshot_find(struct dz_vault *v, const char *name, struct dz_snapshot *ret_snapshot,
+                           dz_err *err) DZ_MUST_CHECK;
+
+/* The 32 hex digits of an id and NUL; people may type the first 8. */
+enum { DZ_SNAPSHOT_ID_TEXT = 33 };
+void dz_snapshot_id_text(const uint8_t id[DZ_SNAPSHOT_ID_BYTES], char ret[DZ_SNAPSHOT_ID_TEXT]);
