@@ -1,4 +1,5 @@
-/* store/object.h -- an object: bytes that the vault keeps once, under the identity of their content.
+/* store/object.h -- an object: bytes that the vault keeps once, under the identity of their
+ * content.
  *
  *   data chunk, manifest node, content list, reference node ─▶ [object] ─▶ segment ─▶ pack
  *
@@ -30,7 +31,6 @@ struct dz_sink {
 /* Finds an object and checks it against its identity.  *ret_bytes is cleared, then filled.
  * DZ_E_NOT_FOUND (not in the vault: named), DZ_E_CORRUPT, DZ_E_CLOSED, DZ_E_IO, DZ_E_NOMEM. */
 struct dz_source {
-    dz_status (*get)(void *ctx, enum dz_kind kind, const dz_id *id, dz_buf *ret_bytes,
-                     dz_err *err);
+    dz_status (*get)(void *ctx, enum dz_kind kind, const dz_id *id, dz_buf *ret_bytes, dz_err *err);
     void *ctx;
 };
