@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 
 struct dz_os {
     int (*openat)(int dirfd, const char *name, int flags, mode_t mode);
@@ -25,6 +26,26 @@ struct dz_os {
     int (*replace)(int fromfd, const char *from, int tofd, const char *to); /* rename over */
     int (*unlinkat)(int dirfd, const char *name, int flags);
     int (*flock)(int fd, int operation);
+
+    /* For restored trees.  A directory below dirfd, however its path is swapped meanwhile: no
+     * link is followed and nothing above dirfd is reached (openat2, RESOLVE_BENEATH; component by
+     * component on kernels without it). */
+    int (*open_beneath)(int dirfd, const char *path, int flags);
+    int (*fstatat)(int dirfd, const char *name, struct stat *st, int flags);
+    ssize_t (*readlinkat)(int dirfd, const char *name, char *to, size_t room);
+    int (*symlinkat)(const char *target, int dirfd, const char *name);
+    int (*linkat)(int fromfd, const char *from, int tofd, const char *to, int flags);
+    int (*mknodat)(int dirfd, const char *name, mode_t mode, dev_t dev);
+    int (*fchown)(int fd, uid_t uid, gid_t gid);
+    int (*fchownat)(int dirfd, const char *name, uid_t uid, gid_t gid, int flags);
+    int (*fchmod)(int fd, mode_t mode);
+    int (*fchmodat)(int dirfd, const char *name, mode_t mode, int flags);
+    int (*futimens)(int fd, const struct timespec times[2]);
+    int (*utimensat)(int dirfd, const char *name, const struct timespec times[2], int flags);
+    int (*fsetxattr)(int fd, const char *name, const void *value, size_t len, int flags);
+    int (*lsetxattr)(const char *path, const char *name, const void *value, size_t len, int flags);
+    int (*fremovexattr)(int fd, const char *name);
+    int (*syncfs)(int fd);
 };
 
 extern const struct dz_os dz_os_real;
