@@ -1,0 +1,83 @@
+# shellcheck shell=bash
+# Bash completion of dozo(1): commands, options, and the snapshots of the vault in use.
+
+_dozo_snapshots() { # dozo's global options that came before; ids, and the names of the newest
+    local listed
+    listed=$("$@" snapshots --json 2>/dev/null) || return
+    sed -n 's/.*"id": *"\([^"]*\)".*/\1/p' <<<"$listed"
+    echo latest
+    sed -n 's/.*"source": *"\([^"]*\)".*/latest:\1/p' <<<"$listed" | sort -u
+}
+
+_dozo() {
+    local commands="init backup snapshots ls cat diff restore mount verify rebuild status log export"
+    local cur prev words cword command='' at position=0 options
+    local -a asking
+    _init_completion -n : || return # colons belong to latest:SOURCE
+
+    asking=("${words[0]}")
+    for ((at = 1; at < cword; at++)); do
+        case ${words[at]} in
+        --vault | --key)
+            asking+=("${words[at]}" "${words[at + 1]}")
+            ((at++))
+            ;;
+        --passphrase-file | --lang | --source | --exclude | --to | --strip | --sample | --since | \
+            --verify | --tar | --custodians | --threshold | --shares-dir | --key-file | --operators | \
+            --approvals) ((at++)) ;;
+        -*) ;;
+        *)
+            if [[ -z $command ]]; then command=${words[at]}; else ((position++)); fi
+            ;;
+        esac
+    done
+
+    case $prev in
+    --vault | --to | --shares-dir)
+        _filedir -d
+        return
+        ;;
+    --key | --passphrase-file | --key-file | --operators | --tar | --verify)
+        _filedir
+        return
+        ;;
+    --lang)
+        mapfile -t COMPREPLY < <(compgen -W "en ja" -- "$cur")
+        return
+        ;;
+    --source | --exclude | --strip | --sample | --since | --custodians | --threshold | --approvals)
+        return
+        ;;
+    esac
+
+    if [[ $cur == -* ]]; then
+        options="--vault --key --passphrase-file --json --quiet --lang --help --version"
+        case $command in
+        init)
+            options+=" --custodians --threshold --shares-dir --key-file --passphrase"
+            options+=" --operators --approvals"
+            ;;
+        backup) options+=" --source --exclude --one-file-system --reread" ;;
+        snapshots) options+=" --source" ;;
+        ls) options+=" -l -R" ;;
+        restore) options+=" --to --overwrite --strip" ;;
+        verify) options+=" --data --sample" ;;
+        log) options+=" --since --verify" ;;
+        export) options+=" --tar" ;;
+        esac
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
+        return
+    fi
+
+    case $command:$position in
+    :*) mapfile -t COMPREPLY < <(compgen -W "$commands help" -- "$cur") ;;
+    help:0) mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur") ;;
+    ls:0 | cat:0 | diff:[01] | restore:0 | mount:0 | export:0)
+        mapfile -t COMPREPLY < <(compgen -W "$(_dozo_snapshots "${asking[@]}")" -- "$cur")
+        __ltrim_colon_completions "$cur"
+        ;;
+    mount:1 | init:0) _filedir -d ;;
+    backup:*) _filedir ;;
+    esac
+}
+complete -F _dozo dozo
