@@ -1,0 +1,87 @@
+#!/usr/bin/env python3
+"""Fails when a document names a command, option, make word or file that does not exist.
+
+usage: check-docs.py [DOZO]     DOZO: the built program; its own help is then asked as well
+
+- In the code blocks and `code` words of README*, HACKING, SECURITY and docs/: every
+  `dozo COMMAND` has a man page, and every option of such a line is on that page or on dozo(1).
+- Every `make WORD` there is in the Makefile.
+- Every relative link in a Markdown file leads to a file.
+- Every man page's command is in the bash completion, and the other way round.
+- With DOZO: `dozo help COMMAND` works for each command that has a page.
+
+Lines of a document that speak of what is planned carry the word "planned" (予定) and are left out.
+"""
+import re
+import subprocess
+import sys
+
+import tree
+
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+
+
+def man_pages():
+    """{command: text}; '' is dozo(1) itself."""
+    return {re.sub(r"^dozo-?", "", path.name.split(".")[0]): path.read_text().replace("\\", "")
+            for path in tree.files("docs/man/*.scd")}
+
+
+def code(text):
+    """Yields (line number, code) of fenced blocks and of `words`."""
+    fenced = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif "planned" in line or "予定" in line:
+            continue
+        elif fenced:
+            yield number, line
+        else:
+            for word in re.findall(r"`([^`]+)`", line):
+                yield number, word
+
+
+def main(dozo=None):
+    pages, problems = man_pages(), []
+    targets = set(re.findall(r"^([a-z-]+):", (tree.TOP / "Makefile").read_text(), re.M))
+    for path in tree.files("README*.md", "HACKING.md", "SECURITY.md", "docs/*.md"):
+        text, name = path.read_text(encoding="utf-8"), path.relative_to(tree.TOP)
+        for number, line in code(text):
+            where = f"{name}:{number}"
+            for found in re.finditer(r"(?:^|[\s/(])dozo((?:\s+[^\s|&;]+)*)", line.split("#")[0]):
+                words = found[1].split()
+                while words and words[0].startswith("-"):  # global options, some with a value
+                    words = words[2 if words[0] in ("--vault", "--key", "--lang") else 1:]
+                if not words or not re.fullmatch(r"[a-z]+", words[0]) or words[0] == "help":
+                    continue
+                if words[0] not in pages:
+                    problems.append(f"{where}: there is no command dozo {words[0]}")
+                    continue
+                for option in OPTION.findall(" ".join(words)):
+                    if not re.search(re.escape(option) + r"(?![a-z-])", pages[words[0]] + pages[""]):
+                        problems.append(f"{where}: dozo {words[0]} has no {option}")
+            for word in re.findall(r"(?:^|&& )make ([a-z]+)", line):
+                if word not in targets:
+                    problems.append(f"{where}: the Makefile has no {word}")
+        for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+            if not (path.parent / link).exists():
+                problems.append(f"{name}: the link to {link} leads nowhere")
+
+    completion = (tree.TOP / "completions/dozo.bash").read_text()
+    completed = re.search(r'commands="([^"]*)"', completion)[1].split()
+    for odd in set(completed) ^ set(pages) - {"help", ""}:
+        problems.append(f"dozo {odd}: not in both of docs/man and completions/dozo.bash")
+    for command in sorted(pages) if dozo else ():
+        done = subprocess.run([dozo, "help", *command.split()], capture_output=True, text=True,
+                              check=False)
+        if done.returncode:
+            problems.append(f"dozo help {command} gives {done.returncode}: {done.stderr.strip()}")
+        for option in sorted(set(OPTION.findall(done.stdout))):
+            if not re.search(re.escape(option) + r"(?![a-z-])", pages[command] + pages[""]):
+                problems.append(f"docs/man: dozo help {command} names {option}, its page does not")
+    print("\n".join(problems) or f"docs: ok, {len(pages)} man pages")
+    return bool(problems)
+
+
+sys.exit(main(*sys.argv[1:]))

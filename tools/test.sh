@@ -1,0 +1,77 @@
+#!/bin/bash
+# Everything that CI runs, as several builds of the same tree.
+#
+# usage: tools/test.sh [gcc] [clang] [asan] [tsan] [fuzz]      all of them when none is named
+#
+#   gcc    gcc, optimised with debug symbols: every suite, and the checks of the tree itself
+#   clang  clang, the same flags: a second opinion of warnings; clang-tidy over every source
+#   asan   gcc with AddressSanitizer, LeakSanitizer and UBSan: unit, fault and fuzz-replay tests
+#   tsan   gcc with ThreadSanitizer: the tests that use several threads
+#   fuzz   clang with libFuzzer, ASan and UBSan: each target searches for FUZZ_SECONDS (15)
+#
+# Each build lives in build-test/<name> and is kept: a second run compiles what changed only.
+# All builds run even when one fails; the last line counts tests over all of them.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+
+builds=("$@")
+[[ $# -gt 0 ]] || builds=(gcc clang asan tsan fuzz)
+fuzz_seconds=${FUZZ_SECONDS:-15}
+
+tools/install-deps.sh test || exit 1
+
+run_build() { # name, compiler, meson options; then the suites in the array `suites`
+    local name=$1 compiler=$2 dir=build-test/$1 selected=() wrap=()
+    shift 2
+    printf '\n== %s: %s %s\n' "$name" "$compiler" "$*"
+    rm -rf "$dir/meson-logs"
+    if [[ -f $dir/build.ninja ]]; then
+        meson configure "$dir" "$@" >/dev/null || return 1
+    else
+        CC=$compiler meson setup "$dir" "$@" >/dev/null ||
+            { tail -n 30 "$dir/meson-logs/meson-log.txt"; return 1; }
+    fi
+    ninja -C "$dir" --quiet || { echo "the $name build failed"; return 1; }
+    for suite in "${suites[@]}"; do
+        selected+=(--suite "$suite")
+    done
+    # ThreadSanitizer wants its shadow at fixed addresses; newer kernels may put us in the way.
+    [[ $name != tsan ]] || ! setarch -R true 2>/dev/null || wrap=(--wrapper 'setarch -R')
+    meson test -C "$dir" --no-rebuild --print-errorlogs "${wrap[@]}" "${selected[@]}"
+}
+
+failed=0
+rm -f build-test/*/meson-logs/testlog.junit.xml
+for build in "${builds[@]}"; do
+    started=$SECONDS
+    suites=()
+    case $build in
+    gcc) run_build gcc gcc || failed=1 ;;
+    clang)
+        suites=(unit fuzz golden tidy)
+        run_build clang clang-14 -Dhouse=false -Dtidy=true || failed=1
+        ;;
+    asan)
+        suites=(unit threads fault golden fuzz)
+        run_build asan gcc -Dhouse=false -Db_sanitize=address,undefined || failed=1
+        ;;
+    tsan)
+        suites=(threads)
+        run_build tsan gcc -Dhouse=false -Db_sanitize=thread || failed=1
+        ;;
+    fuzz)
+        suites=(fuzz-search)
+        run_build fuzz clang-14 -Dhouse=false -Dfuzz=libfuzzer "-Dfuzz_seconds=$fuzz_seconds" \
+            -Db_sanitize=address,undefined -Db_lundef=false || failed=1
+        ;;
+    *)
+        echo "no build is called '$build'; there are gcc, clang, asan, tsan, fuzz" >&2
+        exit 2
+        ;;
+    esac
+    echo "-- $build took $((SECONDS - started)) s"
+done
+
+echo
+tools/ci-summary "${builds[@]}" || failed=1
+exit "$failed"
