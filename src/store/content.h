@@ -14,6 +14,7 @@
 #include "core/cleanup.h"
 #include "store/entry.h"
 #include "store/object.h"
+#include "store/reftree.h"
 
 enum {
     DZ_CONTENT_DIRECT = 128,    /* items that a field holds at most */
@@ -102,3 +103,6 @@ dz_status dz_content_field_read(dz_slice field, dz_content_list *ret_list,
 dz_status dz_content_list_read(dz_slice node, dz_content_list *ret_list, dz_err *err) DZ_MUST_CHECK;
 /* Takes the next item; false after the last. */
 bool dz_content_list_next(dz_content_list *list, dz_content_item *ret_item);
+/* Adds what the items mean to a reference node: names of chunks, or reference nodes of lists. */
+void dz_content_list_refs(const dz_content_list *list, const uint8_t name_key[32],
+                          struct dz_refnode_builder *to);

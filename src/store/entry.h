@@ -102,3 +102,7 @@ size_t dz_entry_encoded_size(const dz_entry *e, dz_slice previous);
  * DZ_E_CORRUPT (what is wrong), DZ_E_NOMEM. */
 dz_status dz_entry_decode(dz_reader *r, bool first, dz_buf *path, dz_entry *ret_entry,
                           dz_err *err) DZ_MUST_CHECK;
+
+/* The path part alone, as inner nodes have it too; same rules. */
+void dz_path_encode(dz_slice path, dz_slice previous, dz_buf *to);
+dz_status dz_path_decode(dz_reader *r, bool first, dz_buf *path, dz_err *err) DZ_MUST_CHECK;

@@ -6,10 +6,11 @@
  * references and its own, and the ids of the reference nodes of its children.  The commit binds the
  * root's id, each id is the SHA-256 of the child's bytes: so the tree is authenticated from the
  * root, and shared between snapshots exactly as the nodes are.  It holds no path, size or time.
- * Layout: docs/format/reference.md.  Builders, walkers and sets belong to one thread at a time. */
+ * Layout: docs/format/reference.md.  Builders and walks belong to one thread at a time. */
 #pragma once
 
 #include "core/cleanup.h"
+#include "store/id_set.h"
 #include "store/object.h"
 
 enum {
@@ -43,19 +44,6 @@ dz_status dz_refnode_put(struct dz_refnode_builder *b, const struct dz_sink *sin
                          dz_err *err) DZ_MUST_CHECK;
 
 /* --- Walking ---------------------------------------------------------------------------------- */
-
-/* A set of ids, for what has been visited: many snapshots are walked in time proportional to their
- * distinct nodes.  About 50 bytes an id.  Bucket order is randomised: ids cannot be made to clash.
- */
-struct dz_id_set;
-dz_status dz_id_set_new(struct dz_id_set **ret_set, dz_err *err) DZ_MUST_CHECK;
-void dz_id_set_free(struct dz_id_set *s); /* NULL is fine */
-DZ_DEFINE_AUTO(dz_id_set, dz_id_set_free)
-/* *ret_added is false when the id was there already.  DZ_E_NOMEM. */
-dz_status dz_id_set_add(struct dz_id_set *s, const dz_id *id, bool *ret_added,
-                        dz_err *err) DZ_MUST_CHECK;
-bool dz_id_set_has(const struct dz_id_set *s, const dz_id *id);
-size_t dz_id_set_count(const struct dz_id_set *s);
 
 /* What a walk tells.  Anything but DZ_OK from a function ends the walk and is handed up.
  * Either function may be NULL. */
