@@ -69,8 +69,8 @@ static dz_status sync_close(int fd, const char *name, dz_err *err) {
 /* Content is synced: now the name, in one step, and then the name is synced too. */
 static dz_status give_name(int tmpfd, const char *temp, int dirfd, const char *name, bool over,
                            dz_err *err) {
-    int r = over ? dz_os->replace(tmpfd, temp, dirfd, name)
-                 : dz_os->publish(tmpfd, temp, dirfd, name);
+    int r =
+        over ? dz_os->replace(tmpfd, temp, dirfd, name) : dz_os->publish(tmpfd, temp, dirfd, name);
     if (r < 0)
         return errno == EEXIST ? DZ_FAIL(err, DZ_E_EXISTS, "publish %s: name is taken", name)
                                : DZ_FAIL_ERRNO(err, "publish %s: naming", name);

@@ -15,15 +15,15 @@ typedef enum dz_status {
     DZ_E_NOMEM, /* allocation refused */
     DZ_E_IO,    /* the kernel or a peer refused; sys_errno says why */
     DZ_E_NOT_FOUND,
-    DZ_E_EXISTS,    /* append-only: that name is already published */
-    DZ_E_MALFORMED, /* bytes from outside break their own format: reject and go on */
-    DZ_E_CORRUPT,   /* our own bytes fail a checksum or signature: stop and raise the alarm */
-    DZ_E_LIMIT,     /* larger than a stated limit */
-    DZ_E_WORKER,    /* a sandboxed worker died or broke its protocol */
-    DZ_E_CLOSED,    /* the vault is closed: this needs a key or the custodians' shares */
-    DZ_E_POLICY,    /* refused by policy: retention, quorum, a path inside the vault */
-    DZ_E_BUSY,      /* somebody else holds the lock; try again */
-    DZ_E_USAGE,     /* the caller's request makes no sense as written */
+    DZ_E_EXISTS,      /* append-only: that name is already published */
+    DZ_E_MALFORMED,   /* bytes from outside break their own format: reject and go on */
+    DZ_E_CORRUPT,     /* our own bytes fail a checksum or signature: stop and raise the alarm */
+    DZ_E_LIMIT,       /* larger than a stated limit */
+    DZ_E_WORKER,      /* a sandboxed worker died or broke its protocol */
+    DZ_E_CLOSED,      /* the vault is closed: this needs a key or the custodians' shares */
+    DZ_E_POLICY,      /* refused by policy: retention, quorum, a path inside the vault */
+    DZ_E_BUSY,        /* somebody else holds the lock; try again */
+    DZ_E_USAGE,       /* the caller's request makes no sense as written */
     DZ_E_UNSUPPORTED, /* written by a newer dozo, or not to be had on this system */
     DZ_STATUS_COUNT
 } dz_status;
@@ -57,4 +57,11 @@ const char *dz_status_name(dz_status status);
         dz_status dz_try_ = (expr); \
         if (dz_try_ != DZ_OK)       \
             return dz_try_;         \
+    } while (0)
+
+/* Where a failure changes nothing for anybody; the comment beside it says why. */
+#define DZ_IGNORE(expr)                 \
+    do {                                \
+        dz_status dz_ignored_ = (expr); \
+        (void) dz_ignored_;             \
     } while (0)

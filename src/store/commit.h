@@ -21,14 +21,14 @@ bool dz_source_name_ok(const char *name);
 
 /* Something that could not be kept as it was. */
 typedef struct dz_problem {
-    dz_slice path;  /* as in the manifest */
+    dz_slice path; /* as in the manifest */
     uint32_t sys_errno;
-    uint8_t what;   /* enum dz_problem_kind */
+    uint8_t what; /* enum dz_problem_kind */
 } dz_problem;
-enum dz_problem_kind { /* on disk */
-    DZ_PROBLEM_UNREADABLE = 1, /* could not be read, or vanished */
-    DZ_PROBLEM_CHANGED = 2,    /* changed while it was read */
-    DZ_PROBLEM_PARTIAL = 3,    /* kept, but without some attribute */
+enum dz_problem_kind {                            /* on disk */
+                       DZ_PROBLEM_UNREADABLE = 1, /* could not be read, or vanished */
+                       DZ_PROBLEM_CHANGED = 2,    /* changed while it was read */
+                       DZ_PROBLEM_PARTIAL = 3,    /* kept, but without some attribute */
 };
 
 struct dz_commit {
@@ -46,10 +46,10 @@ struct dz_commit {
     /* sealed; empty when read closed */
     bool opened;
     struct dz_manifest_root root;
-    char *host;          /* of the source */
-    dz_buf paths;        /* fields: the paths asked for */
-    dz_buf excludes;     /* fields */
-    dz_buf problems;     /* rows: what u8, errno varint, path field; dz_commit_problems() reads */
+    char *host;      /* of the source */
+    dz_buf paths;    /* fields: the paths asked for */
+    dz_buf excludes; /* fields */
+    dz_buf problems; /* rows: what u8, errno varint, path field; dz_commit_problems() reads */
 };
 void dz_commit_release(struct dz_commit *c);
 

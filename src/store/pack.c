@@ -110,13 +110,13 @@ static bool grow(void *slot, size_t *cap, size_t want, size_t size) {
 }
 
 dz_status dz_pack_writer_add(struct dz_pack_writer *w, enum dz_kind kind, dz_slice sealed,
-                             const dz_name *names, const uint32_t *lengths, size_t n,
-                             dz_err *err) {
+                             const dz_name *names, const uint32_t *lengths, size_t n, dz_err *err) {
     dz_pack_table *t = &w->rows;
     size_t cap = w->cap_names;
 
     if (sealed.len > DZ_SEGMENT_SEALED_MAX || n == 0 || n > DZ_SEGMENT_OBJECTS_MAX ||
-        w->n_segments >= DZ_PACK_SEGMENTS_MAX || w->size + sealed.len > DZ_PACK_MAX - DZ_PACK_TABLE_MAX)
+        w->n_segments >= DZ_PACK_SEGMENTS_MAX ||
+        w->size + sealed.len > DZ_PACK_MAX - DZ_PACK_TABLE_MAX)
         return DZ_FAIL(err, DZ_E_LIMIT, "pack: segment of %zu objects, %zu bytes does not fit", n,
                        sealed.len);
     if (!grow(&t->segments, &w->cap_segments, t->n_segments + 1, sizeof *t->segments) ||
@@ -216,9 +216,10 @@ static dz_status read_row(dz_reader *r, uint64_t table_offset, uint64_t *at, dz_
     dz_slice names;
 
     /* segments stand in order, without overlap, before the table */
-    if (!dz_reader_ok(r) || offset < *at || offset > table_offset || length > table_offset - offset ||
-        length < DZ_SEGMENT_HEADER_BYTES || length > DZ_SEGMENT_SEALED_MAX || count == 0 ||
-        count > DZ_SEGMENT_OBJECTS_MAX || count > cap - t->n_names)
+    if (!dz_reader_ok(r) || offset < *at || offset > table_offset ||
+        length > table_offset - offset || length < DZ_SEGMENT_HEADER_BYTES ||
+        length > DZ_SEGMENT_SEALED_MAX || count == 0 || count > DZ_SEGMENT_OBJECTS_MAX ||
+        count > cap - t->n_names)
         return DZ_FAIL(err, DZ_E_CORRUPT, "pack table: row %zu is impossible", t->n_segments);
     *at = offset + length;
     names = dz_read_bytes(r, count * sizeof(dz_name));
@@ -268,7 +269,8 @@ dz_status dz_pack_table_read(int fd, uint64_t size, const struct dz_host_keys *h
 
     if (size < DZ_PACK_HEADER_BYTES + TRAILER_BYTES || size > DZ_PACK_MAX)
         return DZ_FAIL(err, DZ_E_CORRUPT, "pack of %llu bytes: limits are %d and %d",
-                       (unsigned long long) size, DZ_PACK_HEADER_BYTES + TRAILER_BYTES, DZ_PACK_MAX);
+                       (unsigned long long) size, DZ_PACK_HEADER_BYTES + TRAILER_BYTES,
+                       DZ_PACK_MAX);
     if (dz_pread_all(fd, header, sizeof header, 0) < 0 ||
         dz_pread_all(fd, trailer, sizeof trailer, (off_t) (size - TRAILER_BYTES)) < 0)
         return DZ_FAIL_ERRNO(err, "pack: reading header and trailer");

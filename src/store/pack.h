@@ -12,9 +12,9 @@
 #include "store/object.h"
 
 enum {
-    DZ_PACK_TARGET = 64 << 20,     /* bytes; a pack is finished once it passes this */
-    DZ_PACK_MAX = 128 << 20,       /* bytes a reader accepts */
-    DZ_PACK_TABLE_MAX = 32 << 20,  /* bytes */
+    DZ_PACK_TARGET = 64 << 20,    /* bytes; a pack is finished once it passes this */
+    DZ_PACK_MAX = 128 << 20,      /* bytes a reader accepts */
+    DZ_PACK_TABLE_MAX = 32 << 20, /* bytes */
     DZ_PACK_SEGMENTS_MAX = 65536,
     DZ_PACK_HEADER_BYTES = 32,
     DZ_PACK_NAME_TEXT = 65, /* hex and NUL */

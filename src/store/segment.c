@@ -87,8 +87,8 @@ dz_status dz_segment_seal(struct dz_coder *c, const struct dz_host_keys *host, e
     dz_status s;
 
     if (raw.len > DZ_SEGMENT_RAW_MAX || n == 0 || n > DZ_SEGMENT_OBJECTS_MAX)
-        return DZ_FAIL(err, DZ_E_LIMIT, "segment of %zu objects, %zu bytes: limits are %d and %d", n,
-                       raw.len, DZ_SEGMENT_OBJECTS_MAX, DZ_SEGMENT_RAW_MAX);
+        return DZ_FAIL(err, DZ_E_LIMIT, "segment of %zu objects, %zu bytes: limits are %d and %d",
+                       n, raw.len, DZ_SEGMENT_OBJECTS_MAX, DZ_SEGMENT_RAW_MAX);
     dz_random(id, sizeof id);
 
     dz_buf_put_u8(&directory, (uint8_t) compress(c, raw, level, &payload));
@@ -140,8 +140,9 @@ dz_status dz_segment_peek(dz_slice bytes, dz_segment_head *ret_head, dz_err *err
     if (!dz_reader_ok(&r) || memcmp(m.data, magic, sizeof magic) != 0)
         return DZ_FAIL(err, DZ_E_MALFORMED, "not a segment");
     if (version != VERSION || features != 0)
-        return DZ_FAIL(err, DZ_E_UNSUPPORTED, "segment version %u, features %#x: a newer dozo wrote it",
-                       version, features);
+        return DZ_FAIL(err, DZ_E_UNSUPPORTED,
+                       "segment version %u, features %#x: a newer dozo wrote it", version,
+                       features);
     if (length < DZ_SEGMENT_HEADER_BYTES || length > DZ_SEGMENT_SEALED_MAX)
         return DZ_FAIL(err, DZ_E_LIMIT, "segment of %u bytes: limit is %d", length,
                        DZ_SEGMENT_SEALED_MAX);
@@ -163,15 +164,16 @@ dz_slice dz_segment_object(const struct dz_segment *s, uint32_t slot) {
 }
 
 /* The directory: codec, raw length, lengths of the objects.  They must add up. */
-static dz_status read_directory(dz_slice directory, struct dz_segment *seg, enum dz_codec *ret_codec,
-                                uint32_t *ret_raw_len, dz_err *err) {
+static dz_status read_directory(dz_slice directory, struct dz_segment *seg,
+                                enum dz_codec *ret_codec, uint32_t *ret_raw_len, dz_err *err) {
     dz_reader r = dz_reader_over(directory);
     uint8_t codec = dz_read_u8(&r);
     uint32_t raw_len = dz_read_le32(&r);
     uint64_t n = dz_read_varint(&r), sum = 0;
 
     if (!dz_reader_ok(&r) || n == 0 || n > DZ_SEGMENT_OBJECTS_MAX || raw_len > DZ_SEGMENT_RAW_MAX)
-        return DZ_FAIL(err, DZ_E_CORRUPT, "segment directory: %llu objects, %u bytes over the limits",
+        return DZ_FAIL(err, DZ_E_CORRUPT,
+                       "segment directory: %llu objects, %u bytes over the limits",
                        (unsigned long long) n, raw_len);
     if (codec != DZ_CODEC_NONE && codec != DZ_CODEC_ZSTD)
         return DZ_FAIL(err, DZ_E_UNSUPPORTED, "segment codec %u: a newer dozo wrote it", codec);
@@ -181,7 +183,8 @@ static dz_status read_directory(dz_slice directory, struct dz_segment *seg, enum
     for (uint64_t i = 0; i < n; i++) {
         uint64_t length = dz_read_varint(&r);
         if (length > raw_len - sum)
-            return DZ_FAIL(err, DZ_E_CORRUPT, "segment directory: lengths exceed %u bytes", raw_len);
+            return DZ_FAIL(err, DZ_E_CORRUPT, "segment directory: lengths exceed %u bytes",
+                           raw_len);
         sum += length;
         seg->ends[i] = (uint32_t) sum;
     }
@@ -204,16 +207,17 @@ static dz_status get_sealed(const uint8_t key[DZ_KEY_BYTES], uint32_t number, dz
         return DZ_FAIL(err, DZ_E_CORRUPT, "segment: cut short");
     out = dz_buf_extend(to, sealed.len - DZ_AEAD_TAG_BYTES);
     if (!out)
-        return DZ_FAIL(err, DZ_E_NOMEM, "opening a segment of %zu bytes: out of memory", sealed.len);
+        return DZ_FAIL(err, DZ_E_NOMEM, "opening a segment of %zu bytes: out of memory",
+                       sealed.len);
     return dz_aead_open(key, number, aad, sealed, out, err);
 }
 
 static dz_status open_with_key(struct dz_coder *c, const dz_vault_id *vault,
                                const dz_segment_head *head, const uint8_t key[DZ_KEY_BYTES],
                                dz_reader *r, struct dz_segment *seg, dz_err *err) {
-    uint32_t directory_len = dz_read_le32(r), raw_len;
+    uint32_t directory_len = dz_read_le32(r), raw_len = 0;
     dz_slice directory, payload;
-    enum dz_codec codec;
+    enum dz_codec codec = DZ_CODEC_NONE;
     uint8_t room[AAD_BYTES], *to;
     size_t n;
 
@@ -232,13 +236,13 @@ static dz_status open_with_key(struct dz_coder *c, const dz_vault_id *vault,
     (void) aad_of(room, vault, head->id, head->kind, PAYLOAD_MESSAGE);
     if (codec == DZ_CODEC_NONE) {
         if (payload.len != (size_t) raw_len + DZ_AEAD_TAG_BYTES)
-            return DZ_FAIL(err, DZ_E_CORRUPT, "segment: %zu bytes of payload for %u raw", payload.len,
-                           raw_len);
+            return DZ_FAIL(err, DZ_E_CORRUPT, "segment: %zu bytes of payload for %u raw",
+                           payload.len, raw_len);
         return get_sealed(key, PAYLOAD_MESSAGE, (dz_slice){ room, AAD_BYTES }, payload, &seg->raw,
                           err);
     }
-    DZ_TRY(get_sealed(key, PAYLOAD_MESSAGE, (dz_slice){ room, AAD_BYTES }, payload, &c->scratch,
-                      err));
+    DZ_TRY(
+        get_sealed(key, PAYLOAD_MESSAGE, (dz_slice){ room, AAD_BYTES }, payload, &c->scratch, err));
     to = dz_buf_extend(&seg->raw, raw_len);
     if (!to)
         return DZ_FAIL(err, DZ_E_NOMEM, "segment of %u bytes: out of memory", raw_len);
@@ -260,7 +264,8 @@ dz_status dz_segment_open(struct dz_coder *c, const struct dz_host_keys *host,
 
     DZ_TRY(dz_segment_peek(sealed, &head, err));
     if (head.length != sealed.len)
-        return DZ_FAIL(err, DZ_E_CORRUPT, "segment says %u bytes, has %zu", head.length, sealed.len);
+        return DZ_FAIL(err, DZ_E_CORRUPT, "segment says %u bytes, has %zu", head.length,
+                       sealed.len);
     r = dz_reader_over(sealed);
     (void) dz_read_bytes(&r, DZ_SEGMENT_HEADER_BYTES);
     DZ_TRY(dz_recipient_open(host, open, (dz_slice){ head.id, sizeof head.id }, &r, key, err));

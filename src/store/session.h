@@ -24,7 +24,8 @@ enum {
 };
 
 /* `vault` is borrowed and must outlive the session.  Heals the index first: packs it lacks are
- * added from their tables, packs that are gone are forgotten.  DZ_E_IO, DZ_E_NOMEM, DZ_E_CORRUPT. */
+ * added from their tables, packs that are gone are forgotten.  DZ_E_IO, DZ_E_NOMEM, DZ_E_CORRUPT.
+ */
 dz_status dz_session_begin(struct dz_vault *vault, struct dz_session **ret_session,
                            dz_err *err) DZ_MUST_CHECK;
 /* Abandons whatever was not committed.  NULL is fine. */
@@ -50,9 +51,3 @@ struct dz_sink dz_lane_sink(struct dz_lane *lane);
  * DZ_E_IO: the snapshot does not exist, unless the very last sync failed: then it may. */
 dz_status dz_session_commit(struct dz_session *s, struct dz_commit *commit,
                             dz_err *err) DZ_MUST_CHECK;
-
-/* Brings the index up to date with the packs, writing what is missing: closed work, safe beside
- * running writers.  ret_packs (may be NULL) is the number of packs read.  `all` drops the present
- * index first. */
-dz_status dz_index_heal(struct dz_vault *vault, bool all, uint64_t *ret_packs,
-                        dz_err *err) DZ_MUST_CHECK;

@@ -3,12 +3,15 @@
  *   DIR/vault.yaml     what it is: id, epoch, public keys, custody (docs/format/vault.md)
  *   DIR/host.key       keys of the closed host, mode 0600; or elsewhere (--host-key)
  *   DIR/packs/         truth: sealed segments            DIR/commits/  truth: one record a snapshot
- *   DIR/log/           truth: the transparency log       DIR/index/    cache, from the packs' tables
- *   DIR/cache/         cache: path caches, found damage  DIR/tmp/      writers' unfinished files
+ *   DIR/log/           truth: the transparency log       DIR/index/    cache, from the packs'
+ * tables DIR/cache/         cache: path caches, found damage  DIR/tmp/      writers' unfinished
+ * files
  *
  * A vault is opened closed: it can take in, list and check.  dz_vault_unlock() opens it for
  * reading.  One dz_vault may be shared by threads once it is set up. */
 #pragma once
+
+#include <pthread.h>
 
 #include "crypto/keys.h"
 #include "crypto/share.h"
@@ -26,13 +29,13 @@ struct dz_vault_config {
     int64_t created_us;
     uint8_t recipient[DZ_KEY_BYTES];
     uint8_t log_public[DZ_KEY_BYTES];
-    char *host_key;        /* path of the host key file; relative to the vault */
-    unsigned custodians;   /* 0: opened by a key file */
+    char *host_key;      /* path of the host key file; relative to the vault */
+    unsigned custodians; /* 0: opened by a key file */
     unsigned threshold;
-    uint8_t *commitments;  /* custodians * 32 bytes (crypto/share.h), or NULL */
-    char **operators;      /* public key lines */
+    uint8_t *commitments; /* custodians * 32 bytes (crypto/share.h), or NULL */
+    char **operators;     /* public key lines */
     size_t n_operators;
-    unsigned approvals;    /* signatures of operators that a loosening needs */
+    unsigned approvals; /* signatures of operators that a loosening needs */
 };
 void dz_vault_config_release(struct dz_vault_config *c);
 
@@ -44,11 +47,12 @@ dz_status dz_vault_config_read(dz_slice text, struct dz_vault_config *ret_config
 
 struct dz_vault {
     char *path; /* as given, for messages */
-    int dirfd, packsfd, commitsfd, indexfd, cachefd, tmpfd;
+    int dirfd, packsfd, commitsfd, logfd, indexfd, cachefd, tmpfd;
     struct dz_vault_config config;
     struct dz_host_keys *host;
     struct dz_open_keys *open; /* NULL while closed */
-    struct dz_tlog *log;
+    struct dz_tlog *log;       /* guarded by log_lock while several threads write */
+    pthread_mutex_t log_lock;
 };
 
 struct dz_vault_new {
@@ -73,12 +77,20 @@ dz_status dz_vault_create(const struct dz_vault_new *how, const uint8_t root[DZ_
  * its key and that leaf 0 binds vault.yaml.
  * DZ_E_NOT_FOUND (no vault there), DZ_E_CORRUPT, DZ_E_UNSUPPORTED, DZ_E_IO, DZ_E_NOMEM. */
 dz_status dz_vault_open(const char *path, struct dz_vault **ret_vault, dz_err *err) DZ_MUST_CHECK;
+/* The same for whoever looks for damage: where only the log is at fault the vault is given all the
+ * same, with `log` NULL, and *ret_log_status and `err` say what is wrong with it. */
+dz_status dz_vault_open_damaged(const char *path, struct dz_vault **ret_vault,
+                                dz_status *ret_log_status, dz_err *err) DZ_MUST_CHECK;
 void dz_vault_free(struct dz_vault *v); /* NULL is fine */
 DZ_DEFINE_AUTO(dz_vault, dz_vault_free)
 
 /* Opens it for reading.  DZ_E_POLICY: this root belongs to another vault or epoch. */
 dz_status dz_vault_unlock(struct dz_vault *v, const uint8_t root[DZ_ROOT_BYTES],
                           dz_err *err) DZ_MUST_CHECK;
+
+/* Appends one leaf to the log, durably.  `tmpfd` is a writer's directory.  Thread-safe.
+ * As dz_tlog_append(). */
+dz_status dz_vault_append(struct dz_vault *v, int tmpfd, dz_slice leaf, dz_err *err) DZ_MUST_CHECK;
 
 /* Makes a writer's own directory DIR/tmp/w-<hex>, held by a lock as long as *ret_fd is open, and
  * sweeps those whose writer is gone.  The caller owns *ret_fd and gives both back to

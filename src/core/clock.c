@@ -1,0 +1,78 @@
+#include "core/clock.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+int64_t dz_now_us(void) {
+    struct timespec ts;
+
+    (void) clock_gettime(CLOCK_REALTIME, &ts);
+    return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
+void dz_time_text(int64_t us, char ret_text[DZ_TIME_TEXT]) {
+    time_t t = (time_t) (us / 1000000 - (us % 1000000 < 0));
+    struct tm tm;
+    char zone[8];
+    size_t n;
+
+    if (!localtime_r(&t, &tm) || !strftime(ret_text, DZ_TIME_TEXT - 8, "%Y-%m-%dT%H:%M:%S", &tm) ||
+        !strftime(zone, sizeof zone, "%z", &tm)) {
+        (void) snprintf(ret_text, DZ_TIME_TEXT, "@%lld", (long long) us);
+        return;
+    }
+    n = strlen(ret_text);
+    (void) snprintf(ret_text + n, DZ_TIME_TEXT - n, "%.3s:%s", zone, zone + 3);
+}
+
+static const char *zone_of(const char *p, int *ret_seconds, bool *ret_given) {
+    int sign, hours, minutes, used = 0;
+
+    *ret_given = true;
+    *ret_seconds = 0;
+    if (*p == 'Z')
+        return p + 1;
+    if (*p != '+' && *p != '-') {
+        *ret_given = false;
+        return p;
+    }
+    sign = *p == '-' ? -1 : 1;
+    if (sscanf(p + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2 || used != 5)
+        if (sscanf(p + 1, "%2d%2d%n", &hours, &minutes, &used) != 2 || used != 4)
+            return NULL;
+    if (hours < 0 || hours > 14 || minutes < 0 || minutes > 59)
+        return NULL;
+    *ret_seconds = sign * (hours * 3600 + minutes * 60);
+    return p + 1 + used;
+}
+
+bool dz_time_parse(const char *text, int64_t *ret_us) {
+    struct tm tm = { .tm_isdst = -1 };
+    int64_t fraction = 0, scale = 100000;
+    const char *p = strptime(text, "%Y-%m-%d", &tm), *clock;
+    bool zoned;
+    int offset;
+    time_t t;
+
+    if (!p)
+        return false;
+    if (*p == 'T' || *p == ' ') {
+        clock = strptime(p + 1, "%H:%M:%S", &tm);
+        if (!clock)
+            clock = strptime(p + 1, "%H:%M", &tm);
+        if (!clock)
+            return false;
+        p = clock;
+        if (*p == '.') {
+            for (p++; *p >= '0' && *p <= '9'; p++, scale /= 10)
+                fraction += (*p - '0') * scale;
+        }
+    }
+    p = zone_of(p, &offset, &zoned);
+    if (!p || *p != '\0')
+        return false;
+    t = zoned ? timegm(&tm) - offset : mktime(&tm);
+    *ret_us = (int64_t) t * 1000000 + fraction;
+    return true;
+}

@@ -1,0 +1,16 @@
+/* core/clock.h -- times as the formats and people have them.  Thread-safe. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* UTC now, microseconds since 1970. */
+int64_t dz_now_us(void);
+
+/* "2026-11-22T09:30:00+09:00" in the local zone, and NUL. */
+enum { DZ_TIME_TEXT = 40 };
+void dz_time_text(int64_t us, char ret_text[DZ_TIME_TEXT]);
+
+/* Reads ISO 8601: YYYY-MM-DD[THH:MM[:SS[.frac]]][Z|+HH:MM|+HHMM]; without a zone it is local time.
+ * False when `text` is anything else. */
+bool dz_time_parse(const char *text, int64_t *ret_us);

@@ -1,0 +1,218 @@
+#include "store/packlist.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+
+#include "core/durable.h"
+#include "core/hex.h"
+
+static const char damaged_name[] = "damaged";
+enum { DAMAGED_MAX = 32 << 20 /* bytes: a million packs */ };
+
+static int by_id(const void *a, const void *b) {
+    return memcmp(a, b, sizeof(dz_pack_id));
+}
+
+void dz_packlist_release(struct dz_packlist *l) {
+    free(l->ids);
+    *l = (struct dz_packlist){ 0 };
+}
+
+bool dz_packlist_has(const struct dz_packlist *l, const uint8_t pack[DZ_SHA256_BYTES]) {
+    return l->n && bsearch(pack, l->ids, l->n, sizeof *l->ids, by_id);
+}
+
+static dz_status read_names(int packsfd, dz_buf *ids, dz_err *err) {
+    int twin = dz_os->openat(packsfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
+    struct dirent *e;
+    int failed;
+
+    if (!d) {
+        if (twin >= 0)
+            (void) dz_os->close(twin);
+        return DZ_FAIL_ERRNO(err, "listing packs");
+    }
+    for (errno = 0; (e = readdir(d)); errno = 0) {
+        dz_pack_id id;
+        if (dz_unhex(e->d_name, strlen(e->d_name), id.b, sizeof id.b))
+            dz_buf_put(ids, id.b, sizeof id.b);
+    }
+    failed = errno;
+    (void) closedir(d);
+    if (failed) {
+        errno = failed;
+        return DZ_FAIL_ERRNO(err, "listing packs");
+    }
+    return dz_buf_ok(ids) ? DZ_OK : DZ_FAIL(err, DZ_E_NOMEM, "listing packs: out of memory");
+}
+
+/* Takes what was found damaged off the list.  The file is a cache: absent or odd means none. */
+static void without_damaged(struct dz_vault *v, struct dz_packlist *l) {
+    dz_autobuf dz_buf b = { 0 };
+    size_t kept = 0, n;
+
+    if (dz_read_file(v->cachefd, damaged_name, DAMAGED_MAX, &b, NULL) != DZ_OK)
+        return;
+    n = b.len / sizeof(dz_pack_id);
+    if (n == 0)
+        return;
+    qsort(b.data, n, sizeof(dz_pack_id), by_id);
+    for (size_t i = 0; i < l->n; i++)
+        if (!bsearch(&l->ids[i], b.data, n, sizeof(dz_pack_id), by_id))
+            l->ids[kept++] = l->ids[i];
+    l->n = kept;
+}
+
+dz_status dz_packlist_read(struct dz_vault *v, struct dz_packlist *ret_list, dz_err *err) {
+    dz_autobuf dz_buf ids = { 0 };
+    struct dz_packlist l;
+
+    DZ_TRY(read_names(v->packsfd, &ids, err));
+    l.n = ids.len / sizeof *l.ids;
+    l.ids = calloc(l.n + 1, sizeof *l.ids);
+    if (!l.ids)
+        return DZ_FAIL(err, DZ_E_NOMEM, "listing packs: out of memory");
+    if (l.n) {
+        memcpy(l.ids, ids.data, l.n * sizeof *l.ids);
+        qsort(l.ids, l.n, sizeof *l.ids, by_id);
+    }
+    without_damaged(v, &l);
+    *ret_list = l;
+    return DZ_OK;
+}
+
+dz_status dz_packlist_mark_damaged(struct dz_vault *v, int tmpfd, const dz_pack_id *ids, size_t n,
+                                   dz_err *err) {
+    return dz_durable_replace(tmpfd, v->cachefd, damaged_name,
+                              (dz_slice){ (const uint8_t *) ids, n * sizeof *ids }, err);
+}
+
+dz_status dz_catalog_add_table(struct dz_index_builder *b, const dz_pack_id *id,
+                               const dz_pack_table *t, dz_err *err) {
+    dz_place place;
+
+    memcpy(place.pack, id->b, sizeof place.pack);
+    DZ_TRY(dz_index_builder_cover(b, id->b, err));
+    for (size_t i = 0; i < t->n_segments; i++) {
+        const dz_pack_segment *seg = &t->segments[i];
+
+        place.seg_offset = seg->offset;
+        place.seg_len = seg->length;
+        place.type = seg->kind;
+        for (uint32_t slot = 0; slot < seg->count; slot++) {
+            place.slot = (uint16_t) slot;
+            DZ_TRY(dz_index_builder_add(b, t->names[seg->first + slot].b, &place, err));
+        }
+    }
+    return DZ_OK;
+}
+
+/* Adds the packs that no run covers.  Tables are the packs' own: what they say is authenticated. */
+static dz_status cover_missing(struct dz_vault *v, struct dz_catalog *c, int tmpfd,
+                               uint64_t *ret_read, dz_err *err) {
+    DZ_AUTO(dz_index_builder) b = NULL;
+    uint8_t run[DZ_INDEX_ID_LEN];
+    uint64_t read = 0;
+
+    for (size_t i = 0; i < c->packs.n; i++) {
+        const dz_pack_id *id = &c->packs.ids[i];
+        dz_pack_table t = { 0 };
+        bool covered = false;
+        dz_status s;
+
+        DZ_TRY(dz_index_covers_pack(c->index, id->b, &covered, err));
+        if (covered)
+            continue;
+        s = dz_pack_table_load(v->packsfd, id, v->host, &t, err);
+        if (s == DZ_E_CORRUPT || s == DZ_E_UNSUPPORTED || s == DZ_E_NOT_FOUND)
+            continue; /* nothing can be read from it; verify names it */
+        DZ_TRY(s);
+        if (!b)
+            s = dz_index_builder_new(tmpfd, v->host->vault.b, DZ_INDEX_BUILD_MEMORY, &b, err);
+        if (s == DZ_OK)
+            s = dz_catalog_add_table(b, id, &t, err);
+        dz_pack_table_release(&t);
+        DZ_TRY(s);
+        read++;
+    }
+    if (b)
+        DZ_TRY(dz_index_builder_finish(b, v->indexfd, run, err));
+    *ret_read = read;
+    return DZ_OK;
+}
+
+void dz_catalog_close(struct dz_catalog *c) {
+    dz_index_close(c->index);
+    dz_packlist_release(&c->packs);
+    *c = (struct dz_catalog){ 0 };
+}
+
+static void drop_all(int indexfd) {
+    int twin = dz_os->openat(indexfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
+    struct dirent *e;
+
+    while (d && (e = readdir(d)))
+        if (e->d_name[0] != '.')
+            (void) dz_os->unlinkat(indexfd, e->d_name, 0);
+    if (d)
+        (void) closedir(d);
+}
+
+static dz_status catalog_open(struct dz_vault *v, int tmpfd, struct dz_catalog *c, uint64_t *read,
+                              dz_err *err) {
+    size_t dropped = 0;
+    dz_status s;
+
+    DZ_TRY(dz_index_open(v->indexfd, v->host->vault.b, &c->index, err));
+    if (dz_index_stats_of(c->index).damaged_runs > 0) {
+        DZ_TRY(dz_index_drop_damaged(c->index, v->indexfd, &dropped, err));
+        dz_index_close(c->index);
+        c->index = NULL;
+        DZ_TRY(dz_index_open(v->indexfd, v->host->vault.b, &c->index, err));
+    }
+    /* after the index: it must not speak of packs that are younger than the list */
+    DZ_TRY(dz_packlist_read(v, &c->packs, err));
+    s = cover_missing(v, c, tmpfd, read, err);
+    if (s == DZ_E_CORRUPT) { /* a run was found damaged only when it was asked */
+        DZ_TRY(dz_index_drop_damaged(c->index, v->indexfd, &dropped, err));
+        s = cover_missing(v, c, tmpfd, read, err);
+    }
+    DZ_TRY(s);
+    if (*read > 0 || dropped > 0) {
+        dz_index_close(c->index);
+        c->index = NULL;
+        DZ_TRY(dz_index_open(v->indexfd, v->host->vault.b, &c->index, err));
+    }
+    return DZ_OK;
+}
+
+dz_status dz_catalog_open(struct dz_vault *v, int tmpfd, bool all, struct dz_catalog *ret_catalog,
+                          uint64_t *ret_read, dz_err *err) {
+    struct dz_catalog c = { 0 };
+    uint64_t read = 0;
+    dz_status s;
+
+    if (all)
+        drop_all(v->indexfd);
+    s = catalog_open(v, tmpfd, &c, &read, err);
+    if (s != DZ_OK) {
+        dz_catalog_close(&c);
+        return s;
+    }
+    *ret_catalog = c;
+    if (ret_read)
+        *ret_read = read;
+    return DZ_OK;
+}
+
+static bool pack_is_there(void *ctx, const dz_place *place) {
+    const struct dz_packlist *l = ctx;
+    return dz_packlist_has(l, place->pack);
+}
+
+dz_status dz_catalog_find(struct dz_catalog *c, const dz_name *name, dz_place *ret_place,
+                          bool *ret_found, dz_err *err) {
+    return dz_index_find(c->index, name->b, pack_is_there, &c->packs, ret_place, ret_found, err);
+}

@@ -1,0 +1,48 @@
+/* store/packlist.h -- which packs the vault holds, and an index that agrees with them.
+ *
+ *   packs/ ─▶ [pack list] ─┬▶ index runs of packs that are gone: their answers are refused
+ *                          └▶ packs that no run covers: added from their tables
+ *
+ * A pack list does not change once made; any thread may ask it. */
+#pragma once
+
+#include "store/index.h"
+#include "store/pack.h"
+#include "store/vault.h"
+
+struct dz_packlist {
+    dz_pack_id *ids; /* sorted; owned */
+    size_t n;
+};
+/* Lists packs/ without those that a verification found damaged (cache/damaged), so that what only
+ * they hold is stored anew.  Names that are no pack names are passed over.  DZ_E_IO, DZ_E_NOMEM. */
+dz_status dz_packlist_read(struct dz_vault *v, struct dz_packlist *ret_list,
+                           dz_err *err) DZ_MUST_CHECK;
+void dz_packlist_release(struct dz_packlist *l);
+bool dz_packlist_has(const struct dz_packlist *l, const uint8_t pack[DZ_SHA256_BYTES]);
+
+/* An index and the packs it may speak of. */
+struct dz_catalog {
+    struct dz_index *index;
+    struct dz_packlist packs;
+};
+/* Opens the index, dropping damaged runs, and brings it up to date with the packs in `tmpfd` (a
+ * writer's directory).  `all` builds it anew.  *ret_read (may be NULL) counts the packs whose
+ * tables were read; packs whose table does not open are passed over (verify names them).
+ * DZ_E_IO, DZ_E_NOMEM. */
+dz_status dz_catalog_open(struct dz_vault *v, int tmpfd, bool all, struct dz_catalog *ret_catalog,
+                          uint64_t *ret_read, dz_err *err) DZ_MUST_CHECK;
+void dz_catalog_close(struct dz_catalog *c);
+
+/* Where the object lies, in a pack that is there.  Thread-safe.  As dz_index_find(). */
+dz_status dz_catalog_find(struct dz_catalog *c, const dz_name *name, dz_place *ret_place,
+                          bool *ret_found, dz_err *err) DZ_MUST_CHECK;
+
+/* Adds all rows of a pack's table to an index builder. */
+dz_status dz_catalog_add_table(struct dz_index_builder *b, const dz_pack_id *id,
+                               const dz_pack_table *t, dz_err *err) DZ_MUST_CHECK;
+
+/* What verification found damaged: kept so that it is not relied on again.  Replaces the list.
+ * DZ_E_IO, DZ_E_NOMEM. */
+dz_status dz_packlist_mark_damaged(struct dz_vault *v, int tmpfd, const dz_pack_id *ids, size_t n,
+                                   dz_err *err) DZ_MUST_CHECK;

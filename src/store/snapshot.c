@@ -1,0 +1,177 @@
+#include "store/snapshot.h"
+
+#include <stdio.h>
+
+#include "core/clock.h"
+#include "core/durable.h"
+#include "core/hex.h"
+#include "store/leaf.h"
+
+void dz_snapshot_release(struct dz_snapshot *s) {
+    dz_commit_release(&s->commit);
+}
+
+void dz_snapshot_id_text(const uint8_t id[DZ_SNAPSHOT_ID_BYTES], char ret[DZ_SNAPSHOT_ID_TEXT]) {
+    dz_hex(id, DZ_SNAPSHOT_ID_BYTES, ret);
+}
+
+/* Reads the commit file that a leaf names, and holds it against that name. */
+static dz_status read_commit(struct dz_vault *v, struct dz_snapshot *snap, dz_err *err) {
+    dz_autobuf dz_buf bytes = { 0 };
+    char name[2 * DZ_SHA256_BYTES + 1];
+    uint8_t hash[DZ_SHA256_BYTES];
+    dz_status s;
+
+    dz_hex(snap->file, sizeof snap->file, name);
+    s = dz_read_file(v->commitsfd, name, DZ_COMMIT_MAX, &bytes, err);
+    if (s == DZ_E_NOT_FOUND)
+        return DZ_FAIL(err, DZ_E_CORRUPT, "commit %.16s is missing", name);
+    DZ_TRY(s);
+    dz_sha256(dz_buf_slice(&bytes), hash);
+    if (memcmp(hash, snap->file, sizeof hash) != 0)
+        return DZ_FAIL(err, DZ_E_CORRUPT, "commit %.16s is damaged", name);
+    s = dz_commit_read(dz_buf_slice(&bytes), v->host, v->open, &snap->commit, err);
+    return dz_err_context(err, s, "commit %.16s", name);
+}
+
+/* The commit file named by a leaf; false when the leaf is of another kind. */
+static bool names_commit(dz_slice entry, uint8_t ret_file[DZ_SHA256_BYTES]) {
+    dz_leaf leaf;
+
+    if (dz_leaf_read(entry, &leaf, NULL) != DZ_OK || leaf.kind != DZ_LEAF_COMMIT)
+        return false;
+    for (size_t i = 0; i < leaf.object_count; i++)
+        if (leaf.objects[i].type == DZ_LEAF_OBJ_COMMIT) {
+            memcpy(ret_file, leaf.objects[i].name, DZ_SHA256_BYTES);
+            return true;
+        }
+    return false;
+}
+
+struct walk {
+    struct dz_vault *v;
+    dz_snapshot_visit *visit;
+    void *ctx;
+};
+
+static dz_status each_leaf(void *ctx, uint64_t index, dz_slice entry, dz_err *err) {
+    struct walk *w = ctx;
+    struct dz_snapshot snap = { .leaf = index };
+    dz_err why = { 0 };
+    dz_status s;
+
+    if (!names_commit(entry, snap.file))
+        return DZ_OK;
+    s = read_commit(w->v, &snap, &why);
+    if (s == DZ_E_NOMEM) {
+        if (err)
+            *err = why;
+        return s;
+    }
+    s = w->visit(w->ctx, &snap, s, &why, err);
+    dz_snapshot_release(&snap);
+    return s;
+}
+
+dz_status dz_snapshots_each(struct dz_vault *v, dz_snapshot_visit *visit, void *ctx, dz_err *err) {
+    struct walk w = { v, visit, ctx };
+    return dz_tlog_each(v->log, 1, UINT64_MAX, each_leaf, &w, err);
+}
+
+/* --- by name --------------------------------------------------------------------------------- */
+
+/* Backwards through the log: what people ask for is mostly the newest. */
+static dz_status find_newest(struct dz_vault *v, const char *source, int64_t until_us,
+                             struct dz_snapshot *ret_snapshot, dz_err *err) {
+    for (uint64_t i = dz_tlog_head(v->log).size; i-- > 1;) {
+        dz_autobuf dz_buf entry = { 0 };
+        struct dz_snapshot snap = { .leaf = i };
+
+        DZ_TRY(dz_tlog_read(v->log, i, &entry, err));
+        if (!names_commit(dz_buf_slice(&entry), snap.file))
+            continue;
+        DZ_TRY(read_commit(v, &snap, err));
+        if ((!source || strcmp(snap.commit.source, source) == 0) &&
+            snap.commit.arrived_us <= until_us) {
+            *ret_snapshot = snap;
+            return DZ_OK;
+        }
+        dz_snapshot_release(&snap);
+    }
+    if (source)
+        return DZ_FAIL(err, DZ_E_NOT_FOUND, "no such snapshot of source %.80s", source);
+    return DZ_FAIL(err, DZ_E_NOT_FOUND, "the vault holds no snapshot yet");
+}
+
+struct by_prefix {
+    const char *prefix;
+    uint64_t leaf;
+    unsigned hits;
+};
+
+static dz_status match_prefix(void *ctx, const struct dz_snapshot *snap, dz_status status,
+                              const dz_err *why, dz_err *err) {
+    struct by_prefix *m = ctx;
+    char id[DZ_SNAPSHOT_ID_TEXT];
+
+    (void) why;
+    (void) err;
+    if (status != DZ_OK)
+        return DZ_OK; /* its id cannot be read; others may match */
+    dz_snapshot_id_text(snap->commit.id, id);
+    if (strncmp(id, m->prefix, strlen(m->prefix)) == 0) {
+        m->leaf = snap->leaf;
+        m->hits++;
+    }
+    return DZ_OK;
+}
+
+static dz_status find_prefix(struct dz_vault *v, const char *name, struct dz_snapshot *ret_snapshot,
+                             dz_err *err) {
+    struct by_prefix m = { .prefix = name };
+    struct dz_snapshot snap = { 0 };
+    dz_autobuf dz_buf entry = { 0 };
+
+    DZ_TRY(dz_snapshots_each(v, match_prefix, &m, err));
+    if (m.hits == 0)
+        return DZ_FAIL(err, DZ_E_NOT_FOUND, "no snapshot %.40s; `dozo snapshots` lists them", name);
+    if (m.hits > 1)
+        return DZ_FAIL(err, DZ_E_USAGE, "%u snapshots begin with %.40s; give more digits", m.hits,
+                       name);
+    snap.leaf = m.leaf;
+    DZ_TRY(dz_tlog_read(v->log, m.leaf, &entry, err));
+    if (!names_commit(dz_buf_slice(&entry), snap.file))
+        return DZ_FAIL(err, DZ_E_CORRUPT, "leaf %llu of the log changed while it was read",
+                       (unsigned long long) m.leaf);
+    DZ_TRY(read_commit(v, &snap, err));
+    *ret_snapshot = snap;
+    return DZ_OK;
+}
+
+dz_status dz_snapshot_find(struct dz_vault *v, const char *name, struct dz_snapshot *ret_snapshot,
+                           dz_err *err) {
+    const char *at = strrchr(name, '@');
+    char source[DZ_SOURCE_NAME_MAX + 1];
+    int64_t until;
+
+    if (strcmp(name, "latest") == 0)
+        return find_newest(v, NULL, INT64_MAX, ret_snapshot, err);
+    if (strncmp(name, "latest:", 7) == 0)
+        return find_newest(v, name + 7, INT64_MAX, ret_snapshot, err);
+    if (at) {
+        if ((size_t) (at - name) >= sizeof source)
+            return DZ_FAIL(err, DZ_E_USAGE, "source name longer than %d bytes", DZ_SOURCE_NAME_MAX);
+        memcpy(source, name, (size_t) (at - name));
+        source[at - name] = '\0';
+        if (!dz_time_parse(at + 1, &until))
+            return DZ_FAIL(err, DZ_E_USAGE,
+                           "%.40s is no time; write it as 2026-11-22T09:30:00+09:00", at + 1);
+        return find_newest(v, source, until, ret_snapshot, err);
+    }
+    if (name[strspn(name, "0123456789abcdef")] != '\0' || strlen(name) >= DZ_SNAPSHOT_ID_TEXT ||
+        name[0] == '\0')
+        return DZ_FAIL(err, DZ_E_USAGE,
+                       "%.40s is no snapshot: give an id, latest, latest:SOURCE or SOURCE@TIME",
+                       name);
+    return find_prefix(v, name, ret_snapshot, err);
+}
