@@ -1,7 +1,9 @@
 #include "guard/histogram.h"
 
 #include <pthread.h>
-#include <string.h>
+
+#include "core/cpu.h"
+#include "guard/histogram_ops.h"
 
 typedef unsigned __int128 u128;
 
@@ -58,41 +60,68 @@ uint32_t dz_log2_fixed(uint64_t v) {
     return log2_from(logs(), v);
 }
 
+/* ---- the parts that have a vector twin ---- */
+
+static void fold_plain(uint16_t counts[256], uint16_t table[DZ_HISTOGRAM_TABLES][256]) {
+    for (size_t b = 0; b < 256; b++)
+        for (size_t k = 0; k < DZ_HISTOGRAM_TABLES; k++)
+            counts[b] = (uint16_t) (counts[b] + table[k][b]);
+}
+
+static struct dz_histogram_sums sums_plain(const uint16_t counts[256], const uint32_t *log) {
+    struct dz_histogram_sums s = { 0 };
+
+    for (size_t b = 0; b < 256; b++) {
+        uint32_t c = counts[b];
+        s.squares += c * c;
+        s.clogc += c * log[c];
+    }
+    return s;
+}
+
+static void add_plain(uint64_t totals[256], const uint16_t counts[256]) {
+    for (size_t b = 0; b < 256; b++)
+        totals[b] += counts[b];
+}
+
+const struct dz_histogram_ops dz_histogram_plain = { fold_plain, sums_plain, add_plain };
+
+static const struct dz_histogram_ops *ops(void) {
+#if defined(__x86_64__)
+    if (dz_cpu_level() == DZ_CPU_AVX512)
+        return &dz_histogram_avx512;
+#endif
+    return &dz_histogram_plain;
+}
+
 /* ---- counting ---- */
 
 /* Eight tables: a run of one byte value would otherwise wait for its own counter each time. */
-enum { TABLES = 8, TABLES_PAY = 512 };
-
 void dz_histogram_count(uint16_t counts[256], const uint8_t *data, size_t len) {
-    uint16_t table[TABLES][256];
+    enum { TABLES_PAY = 512 }; /* bytes */
     size_t i = 0;
 
     if (len >= TABLES_PAY) {
-        memset(table, 0, sizeof table);
-        for (; i + 8 <= len; i += 8) {
-            uint64_t v;
-            memcpy(&v, data + i, 8); /* the order of the bytes does not matter */
-            table[0][v & 0xff]++;
-            table[1][v >> 8 & 0xff]++;
-            table[2][v >> 16 & 0xff]++;
-            table[3][v >> 24 & 0xff]++;
-            table[4][v >> 32 & 0xff]++;
-            table[5][v >> 40 & 0xff]++;
-            table[6][v >> 48 & 0xff]++;
-            table[7][v >> 56]++;
+        uint16_t table[DZ_HISTOGRAM_TABLES][256] = { 0 };
+
+        for (; i + DZ_HISTOGRAM_TABLES <= len; i += DZ_HISTOGRAM_TABLES) {
+            table[0][data[i]]++;
+            table[1][data[i + 1]]++;
+            table[2][data[i + 2]]++;
+            table[3][data[i + 3]]++;
+            table[4][data[i + 4]]++;
+            table[5][data[i + 5]]++;
+            table[6][data[i + 6]]++;
+            table[7][data[i + 7]]++;
         }
-        for (size_t b = 0; b < 256; b++)
-            counts[b] =
-                (uint16_t) (counts[b] + table[0][b] + table[1][b] + table[2][b] + table[3][b] +
-                            table[4][b] + table[5][b] + table[6][b] + table[7][b]);
+        ops()->fold(counts, table);
     }
     for (; i < len; i++)
         counts[data[i]]++;
 }
 
 void dz_histogram_add(uint64_t totals[256], const uint16_t counts[256]) {
-    for (size_t b = 0; b < 256; b++)
-        totals[b] += counts[b];
+    ops()->add(totals, counts);
 }
 
 /* ---- spread ---- */
@@ -123,17 +152,12 @@ static struct dz_spread spread_from(u128 squares, u128 clogc, uint32_t log_len, 
 
 struct dz_spread dz_spread_of_block(const uint16_t counts[256], uint32_t len) {
     const uint32_t *table = logs();
-    uint32_t squares = 0; /* at most 4096 squared */
-    uint32_t clogc = 0;   /* at most 4096 * 12 * 65536 */
+    struct dz_histogram_sums s;
 
     if (len == 0)
         return (struct dz_spread){ 0 };
-    for (size_t b = 0; b < 256; b++) {
-        uint32_t c = counts[b];
-        squares += c * c;
-        clogc += c * table[c];
-    }
-    return spread_from(squares, clogc, table[len], len);
+    s = ops()->sums(counts, table);
+    return spread_from(s.squares, s.clogc, table[len], len);
 }
 
 struct dz_spread dz_spread_of_file(const uint64_t counts[256], uint64_t len) {

@@ -14,7 +14,7 @@ enum {
 };
 
 struct dz_chunker {
-    uint32_t gear[256]; /* first: sodium_malloc aligns what is a multiple of 64 bytes long */
+    struct dz_gear gear; /* first: sodium_malloc aligns what is a multiple of 64 bytes long */
     dz_chunker_scan *scan;
     uint32_t early_limit; /* a hash below this cuts before avg */
     uint32_t late_limit;  /* and below this, from avg on */
@@ -37,7 +37,7 @@ static dz_status check_params(struct dz_chunker_params p, dz_err *err) {
     return DZ_OK;
 }
 
-static void derive_gear(uint32_t gear[256], const uint8_t key[DZ_CHUNK_KEY_BYTES]) {
+static void derive_gear(struct dz_gear *gear, const uint8_t key[DZ_CHUNK_KEY_BYTES]) {
     static const uint8_t nonce[crypto_stream_chacha20_ietf_NONCEBYTES] = "dozo-gear-v1";
     uint8_t stream[256 * 4];
 
@@ -49,7 +49,9 @@ static void derive_gear(uint32_t gear[256], const uint8_t key[DZ_CHUNK_KEY_BYTES
          * chunks of the least size; so keep it far from one. */
         if ((0u - g) >> 24 == 0)
             g ^= 0x80000000u;
-        gear[i] = g;
+        gear->word[i] = g;
+        for (size_t k = 0; k < 4; k++)
+            gear->plane[k][i] = (uint8_t) (g >> (8 * k));
     }
     sodium_memzero(stream, sizeof stream);
 }
@@ -63,7 +65,7 @@ dz_status dz_chunker_new(const uint8_t key[DZ_CHUNK_KEY_BYTES], struct dz_chunke
     if (sodium_init() < 0 || !(c = sodium_malloc(sizeof *c)))
         return DZ_FAIL(err, DZ_E_NOMEM, "no memory for the chunker's table");
     bits = (unsigned) __builtin_ctz(params.avg);
-    derive_gear(c->gear, key);
+    derive_gear(&c->gear, key);
     c->scan = dz_chunker_scan_for(dz_cpu_level());
     c->early_limit = 1u << (32 - bits - LEVEL);
     c->late_limit = 1u << (32 - bits + LEVEL);
@@ -91,9 +93,9 @@ size_t dz_chunker_next(const struct dz_chunker *c, const uint8_t *data, size_t l
     if (cut < c->params.avg) {
         size_t early_end = end < c->params.avg ? end : c->params.avg;
 
-        cut = c->scan(c->gear, data, cut, early_end, c->early_limit);
+        cut = c->scan(&c->gear, data, cut, early_end, c->early_limit);
         if (cut < early_end)
             return cut;
     }
-    return c->scan(c->gear, data, cut, end, c->late_limit);
+    return c->scan(&c->gear, data, cut, end, c->late_limit);
 }
