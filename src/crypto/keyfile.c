@@ -13,7 +13,7 @@ enum {
     BODY_MAX = NONCE_BYTES + SEALED_BYTES,
     BODY_TEXT_MAX = sodium_base64_ENCODED_LEN(BODY_MAX, sodium_base64_VARIANT_ORIGINAL),
     MEMORY_KIB_MIN = crypto_pwhash_argon2id_MEMLIMIT_MIN / 1024,
-    LINE_CHECK_BYTES = 2,
+    LINE_CHECK_BYTES = 4,
     FILE_CHECK_BYTES = 8,
     CHECK_LINE = 6 + 2 * FILE_CHECK_BYTES, /* "check " and the digits */
     FINGERPRINT = DZ_FINGERPRINT_TEXT - 1,
@@ -39,7 +39,7 @@ static size_t body_bytes(const keyfile *f) {
 
 /* ---- the text ---- */
 
-/* Two bytes of a hash over the line's number and its words. */
+/* Four bytes of a hash over the line's number and its words. */
 static void line_check(unsigned number, dz_slice words, char ret_text[2 * LINE_CHECK_BYTES + 1]) {
     uint8_t hash[DZ_SHA256_BYTES], n = (uint8_t) number;
     const dz_slice parts[] = { DZ_SLICE_LIT("dozo key line"), { &n, 1 }, words };

@@ -1,10 +1,10 @@
 /* crypto/keyfile.h -- the root in a file: raw for machines, under a passphrase for people.
  *
  *   dozo key v1                 ("dozo locked key v1" when under a passphrase)
- *   vault 00112233445566778899aabbccddeeff  5a0c
- *   epoch 1  77e1
- *   fingerprint 1a2b-3c4d-5e6f-7081  90ab
- *   key <base64>  c3d2
+ *   vault 00112233445566778899aabbccddeeff  5a0c8e11
+ *   epoch 1  77e1b0c2
+ *   fingerprint 1a2b-3c4d-5e6f-7081  90ab4f3d
+ *   key <base64>  c3d2e9a7
  *   check 0123456789abcdef
  *
  * Text, so that it survives mail and paper: each line ends with a check of its own, so that a
