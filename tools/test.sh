@@ -21,26 +21,31 @@ fuzz_seconds=${FUZZ_SECONDS:-15}
 tools/install-deps.sh test || exit 1
 
 run_build() { # name, compiler, meson options; then the suites in the array `suites`
-    local name=$1 compiler=$2 dir=build-test/$1 selected=() wrap=()
+    local name=$1 compiler=$2 dir=build-test/$1 selected=() wrap=() again=() slow=1
     shift 2
     printf '\n== %s: %s %s\n' "$name" "$compiler" "$*"
     rm -rf "$dir/meson-logs"
-    if [[ -f $dir/build.ninja ]]; then
-        meson configure "$dir" "$@" >/dev/null || return 1
-    else
-        CC=$compiler meson setup "$dir" "$@" >/dev/null ||
-            { tail -n 30 "$dir/meson-logs/meson-log.txt"; return 1; }
+    [[ ! -f $dir/build.ninja ]] || again=(--reconfigure)
+    if ! CC=$compiler meson setup "${again[@]}" "$dir" "$@" >"$dir.log" 2>&1; then
+        tail -n 30 "$dir.log"
+        return 1
     fi
-    ninja -C "$dir" --quiet || { echo "the $name build failed"; return 1; }
+    if ! ninja -C "$dir" >"$dir.log" 2>&1; then
+        tail -n 60 "$dir.log"
+        echo "the $name build failed; all it said is in $dir.log"
+        return 1
+    fi
     for suite in "${suites[@]}"; do
         selected+=(--suite "$suite")
     done
     # ThreadSanitizer wants its shadow at fixed addresses; newer kernels may put us in the way.
-    [[ $name != tsan ]] || ! setarch -R true 2>/dev/null || wrap=(--wrapper 'setarch -R')
-    meson test -C "$dir" --no-rebuild --print-errorlogs "${wrap[@]}" "${selected[@]}"
+    [[ $name != tsan ]] || ! setarch -R true 2>/dev/null || wrap=(setarch -R)
+    [[ $name == gcc || $name == clang ]] || slow=4
+    "${wrap[@]}" meson test -C "$dir" --no-rebuild --print-errorlogs -t "$slow" "${selected[@]}"
 }
 
 failed=0
+mkdir -p build-test
 rm -f build-test/*/meson-logs/testlog.junit.xml
 for build in "${builds[@]}"; do
     started=$SECONDS

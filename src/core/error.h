@@ -48,8 +48,12 @@ dz_status dz_err_context(dz_err *err, dz_status status, const char *fmt, ...) DZ
 
 const char *dz_status_name(dz_status status);
 
-#define DZ_FAIL(err, status, ...) dz_err_set((err), (status), 0, __FILE__, __LINE__, __VA_ARGS__)
-#define DZ_FAIL_ERRNO(err, ...) dz_err_set((err), DZ_E_IO, errno, __FILE__, __LINE__, __VA_ARGS__)
+/* Their value is the status itself and not the call's result: so compilers and analysers see that
+ * a failing path does not go on with what was never set. */
+#define DZ_FAIL(err, status, ...) \
+    ((void) dz_err_set((err), (status), 0, __FILE__, __LINE__, __VA_ARGS__), (dz_status) (status))
+#define DZ_FAIL_ERRNO(err, ...) \
+    ((void) dz_err_set((err), DZ_E_IO, errno, __FILE__, __LINE__, __VA_ARGS__), (dz_status) DZ_E_IO)
 
 /* Hands a failure up as it is.  Safe with DZ_AUTO locals: every return releases them. */
 #define DZ_TRY(expr)                \
