@@ -20,7 +20,7 @@ bool dz_text_init(const char *lang) {
         return japanese || strcmp(lang, "en") == 0;
     }
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
-        const char *locale = getenv(variables[i]); // NOLINT(concurrency-mt-unsafe): before threads
+        const char *locale = getenv(variables[i]);
         if (locale && *locale) {
             japanese = begins_japanese(locale);
             break;
