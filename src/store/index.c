@@ -399,7 +399,7 @@ static dz_status merge_runs(int dirfd, int tmpfd, const uint8_t *vault_id,
                             struct dz_index_run *const *runs, size_t n,
                             const dz_index_merge_how *how, size_t *merged, dz_err *err) {
     dz_autobuf dz_buf packs = { 0 };
-    bool dropped;
+    bool dropped = false;
 
     DZ_TRY(gather_packs(runs, n, how, &packs, &dropped, err));
     if (n == 1 && !dropped)
