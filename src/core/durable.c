@@ -79,15 +79,25 @@ static dz_status give_name(int tmpfd, const char *temp, int dirfd, const char *n
     return DZ_OK;
 }
 
-dz_status dz_durable_publish_temp(int tmpfd, const char *temp, int fd, int dirfd, const char *name,
-                                  dz_err *err) {
+static dz_status name_temp(int tmpfd, const char *temp, int fd, int dirfd, const char *name,
+                           bool over, dz_err *err) {
     dz_status s = sync_close(fd, name, err);
 
     if (s == DZ_OK)
-        s = give_name(tmpfd, temp, dirfd, name, false, err);
+        s = give_name(tmpfd, temp, dirfd, name, over, err);
     if (s != DZ_OK)
         (void) dz_os->unlinkat(tmpfd, temp, 0);
     return s;
+}
+
+dz_status dz_durable_publish_temp(int tmpfd, const char *temp, int fd, int dirfd, const char *name,
+                                  dz_err *err) {
+    return name_temp(tmpfd, temp, fd, dirfd, name, false, err);
+}
+
+dz_status dz_durable_replace_temp(int tmpfd, const char *temp, int fd, int dirfd, const char *name,
+                                  dz_err *err) {
+    return name_temp(tmpfd, temp, fd, dirfd, name, true, err);
 }
 
 static dz_status write_named(int tmpfd, int dirfd, const char *name, dz_slice content, bool over,
@@ -100,14 +110,10 @@ static dz_status write_named(int tmpfd, int dirfd, const char *name, dz_slice co
     if (dz_write_all(fd, content) < 0) {
         s = DZ_FAIL_ERRNO(err, "publish %s: writing %zu bytes", name, content.len);
         (void) dz_os->close(fd);
-    } else {
-        s = sync_close(fd, name, err);
-    }
-    if (s == DZ_OK)
-        s = give_name(tmpfd, temp, dirfd, name, over, err);
-    if (s != DZ_OK)
         (void) dz_os->unlinkat(tmpfd, temp, 0);
-    return s;
+        return s;
+    }
+    return name_temp(tmpfd, temp, fd, dirfd, name, over, err);
 }
 
 dz_status dz_durable_publish(int tmpfd, int dirfd, const char *name, dz_slice content,

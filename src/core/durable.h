@@ -43,6 +43,10 @@ dz_status dz_durable_temp(int tmpfd, char ret_name[DZ_TEMP_NAME_MAX], int *ret_f
 dz_status dz_durable_publish_temp(int tmpfd, const char *temp, int fd, int dirfd, const char *name,
                                   dz_err *err) DZ_MUST_CHECK;
 
+/* The same, but replaces what `name` held: for caches. */
+dz_status dz_durable_replace_temp(int tmpfd, const char *temp, int fd, int dirfd, const char *name,
+                                  dz_err *err) DZ_MUST_CHECK;
+
 /* Writes all of s at the file's position, through short writes and EINTR.  0, or -1 with errno. */
 int dz_write_all(int fd, dz_slice s);
 /* Reads exactly len bytes at `at`.  0, or -1 with errno; end of file is ENODATA. */

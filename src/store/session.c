@@ -362,6 +362,10 @@ struct dz_sink dz_lane_sink(struct dz_lane *lane) {
     return (struct dz_sink){ .put = sink_put, .ctx = lane };
 }
 
+int dz_session_tmp(const struct dz_session *s) {
+    return s->tmpfd;
+}
+
 dz_status dz_session_lane(struct dz_session *s, struct dz_lane **ret_lane, dz_err *err) {
     struct dz_lane *lane = calloc(1, sizeof *lane);
     dz_status status;

@@ -32,6 +32,9 @@ dz_status dz_session_begin(struct dz_vault *vault, struct dz_session **ret_sessi
 void dz_session_free(struct dz_session *s);
 DZ_DEFINE_AUTO(dz_session, dz_session_free)
 
+/* The session's own temporary directory, borrowed until it is freed. */
+int dz_session_tmp(const struct dz_session *s);
+
 /* A new lane; owned by the session, freed with it.  Thread-safe.  DZ_E_NOMEM. */
 dz_status dz_session_lane(struct dz_session *s, struct dz_lane **ret_lane,
                           dz_err *err) DZ_MUST_CHECK;

@@ -1,0 +1,69 @@
+/* intake/read_file.h -- turns one open file into objects, features and the entry's fields.
+ *
+ *   descriptor ─▶ extents ─▶ [spans of 16 MiB] ─▶ chunks ─▶ lane
+ *                                      └▶ features                    ─▶ fields
+ *
+ * A file of more than one span is read by several threads, a span each: cuts start afresh at each
+ * span, which costs at most one chunk of deduplication in 16 MiB.  Holes are not read: the content
+ * is the data extents one after the other.  A reader belongs to one thread. */
+#pragma once
+
+#include <sys/stat.h>
+
+#include "guard/features.h"
+#include "store/chunker.h"
+#include "store/content.h"
+#include "store/session.h"
+
+enum { DZ_SPAN = 16 << 20 };
+
+/* The data extents of a sparse file, for turning content offsets into file offsets. */
+struct dz_extent {
+    uint64_t content; /* offset in the content */
+    uint64_t file;    /* offset in the file */
+    uint64_t length;
+};
+struct dz_extents {
+    struct dz_extent *list; /* owned; NULL: one extent, the whole file */
+    size_t n;
+    uint64_t size;    /* of the file */
+    uint64_t content; /* bytes of data */
+};
+void dz_extents_release(struct dz_extents *x);
+/* Finds the holes of a file that has fewer blocks than bytes.  If there are more than an entry can
+ * hold, the smallest are read as zeros.  DZ_E_IO, DZ_E_NOMEM. */
+dz_status dz_extents_find(int fd, const struct stat *st, struct dz_extents *ret_extents,
+                          dz_err *err) DZ_MUST_CHECK;
+/* Appends the field DZ_TAG_EXTENTS, if there are holes. */
+void dz_extents_put(const struct dz_extents *x, dz_buf *fields);
+
+/* What a span gave. */
+struct dz_span {
+    dz_buf chunks; /* rows: id (32), length (4) */
+    struct dz_features features;
+    uint64_t read; /* bytes; less than asked for when the file ended early */
+    int failed;    /* errno of a read that failed, or 0 */
+};
+
+struct dz_file_reader;
+/* `chunker` and `lane` are borrowed until the reader is freed.  DZ_E_NOMEM. */
+dz_status dz_file_reader_new(const struct dz_chunker *chunker, struct dz_lane *lane,
+                             struct dz_file_reader **ret_reader, dz_err *err) DZ_MUST_CHECK;
+void dz_file_reader_free(struct dz_file_reader *r); /* NULL is fine */
+DZ_DEFINE_AUTO(dz_file_reader, dz_file_reader_free)
+
+/* Reads content bytes [from, from + len) and gives them to the lane.  What cannot be read is said
+ * in the span, not as a status.  ret_span is cleared first; the caller releases chunks.
+ * DZ_E_NOMEM and the lane's. */
+dz_status dz_file_reader_span(struct dz_file_reader *r, int fd, const struct dz_extents *x,
+                              uint64_t from, uint64_t len, struct dz_span *ret_span,
+                              dz_err *err) DZ_MUST_CHECK;
+
+/* Appends the field DZ_TAG_FEATURES.  `digest_key` makes the keyed content digest out of the
+ * content's identity: SHA-256 over the chunks' identities. */
+void dz_features_put(const struct dz_features *f, const char *name, const uint8_t digest_key[32],
+                     const uint8_t content[DZ_SHA256_BYTES], dz_buf *fields);
+
+/* Appends the field DZ_TAG_XATTRS of the object that `fd` names, or, with fd < 0, of `name` in
+ * dirfd without following it.  Gives 0, or the errno of what could not be read. */
+int dz_xattrs_put(int fd, int dirfd, const char *name, dz_buf *fields);

@@ -1,0 +1,425 @@
+#include "intake/scan.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <limits.h>
+#include <stdio.h>
+#include <sys/vfs.h>
+
+#include "core/buf.h"
+
+enum {
+    DIR_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK,
+    LEVELS_MAX = 1 << 16
+};
+
+/* A directory that is being walked: its names, sorted, and how far we are. */
+struct level {
+    struct dz_dir *dir;
+    char *names;     /* owned: NUL-terminated names, one after the other */
+    uint32_t *order; /* owned: offsets of the names, sorted */
+    size_t n, next;
+    size_t path_len; /* of the directory's own path */
+    dev_t dev;
+};
+
+struct dz_scan {
+    struct dz_scan_how how;
+    char **roots; /* absolute, sorted in tree order, none inside another; owned */
+    size_t n_roots, next_root;
+    /* the way from "/" down to the root that is next: its directories are items too */
+    size_t lead;  /* bytes of the root's path already given as leading directories */
+    dz_buf shown; /* the last leading directory given, so that roots share theirs */
+    struct level *levels;
+    size_t depth, cap;
+    dz_buf path;
+    atomic_uint *open_count; /* shared with directories that outlive the scan */
+    struct dz_dir *lead_dir; /* directory of the leading item, or of a root */
+    dev_t fs_dev;            /* memo of fs_of */
+    uint64_t fs_id;
+};
+
+struct dz_dir *dz_dir_ref(struct dz_dir *d) {
+    (void) atomic_fetch_add(&d->refs, 1);
+    return d;
+}
+
+void dz_dir_unref(struct dz_dir *d) {
+    if (!d || atomic_fetch_sub(&d->refs, 1) != 1)
+        return;
+    (void) close(d->fd);
+    if (atomic_fetch_sub(d->open_count, 1) == 1)
+        free(d->open_count); /* the scan holds one count itself */
+    free(d);
+}
+
+static struct dz_dir *dir_new(struct dz_scan *s, int fd) {
+    struct dz_dir *d = calloc(1, sizeof *d);
+
+    if (!d) {
+        (void) close(fd);
+        return NULL;
+    }
+    d->fd = fd;
+    d->open_count = s->open_count;
+    atomic_init(&d->refs, 1);
+    (void) atomic_fetch_add(s->open_count, 1);
+    return d;
+}
+
+unsigned dz_scan_open_dirs(const struct dz_scan *s) {
+    return atomic_load(s->open_count) - 1;
+}
+
+size_t dz_scan_roots(const struct dz_scan *s, char *const **ret_roots) {
+    *ret_roots = s->roots;
+    return s->n_roots;
+}
+
+static void level_release(struct level *l) {
+    dz_dir_unref(l->dir);
+    free(l->names);
+    free(l->order);
+    *l = (struct level){ 0 };
+}
+
+void dz_scan_free(struct dz_scan *s) {
+    if (!s)
+        return;
+    for (size_t i = 0; i < s->n_roots; i++)
+        free(s->roots[i]);
+    free(s->roots);
+    while (s->depth)
+        level_release(&s->levels[--s->depth]);
+    free(s->levels);
+    dz_dir_unref(s->lead_dir);
+    dz_buf_release(&s->path);
+    dz_buf_release(&s->shown);
+    if (atomic_fetch_sub(s->open_count, 1) == 1)
+        free(s->open_count);
+    free(s);
+}
+
+/* --- roots ------------------------------------------------------------------------------------ */
+
+/* Tree order of absolute paths: byte order with '/' lowest. */
+static int by_tree(const void *a, const void *b) {
+    const unsigned char *p, *q;
+    const char *x, *y;
+
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    p = (const unsigned char *) x;
+    q = (const unsigned char *) y;
+    while (*p && *p == *q) {
+        p++;
+        q++;
+    }
+    if (*p == *q)
+        return 0;
+    if (!*p || !*q)
+        return *p ? 1 : -1;
+    if (*p == '/' || *q == '/')
+        return *p == '/' ? -1 : 1;
+    return *p < *q ? -1 : 1;
+}
+
+static bool inside(const char *outer, const char *path) {
+    size_t n = strlen(outer);
+    return strcmp(outer, "/") == 0 ||
+           (strncmp(outer, path, n) == 0 && (path[n] == '\0' || path[n] == '/'));
+}
+
+static dz_status resolve(struct dz_scan *s, dz_err *err) {
+    size_t kept = 0;
+
+    s->roots = calloc(s->how.n_paths + 1, sizeof *s->roots);
+    if (!s->roots)
+        return DZ_FAIL(err, DZ_E_NOMEM, "scan: out of memory");
+    for (size_t i = 0; i < s->how.n_paths; i++) {
+        s->roots[i] = realpath(s->how.paths[i], NULL);
+        if (!s->roots[i])
+            return errno == ENOENT
+                       ? DZ_FAIL(err, DZ_E_NOT_FOUND, "path number %zu is not there", i + 1)
+                       : DZ_FAIL_ERRNO(err, "path number %zu", i + 1);
+        s->n_roots++;
+    }
+    qsort(s->roots, s->n_roots, sizeof *s->roots, by_tree);
+    for (size_t i = 0; i < s->n_roots; i++) {
+        if (kept > 0 && inside(s->roots[kept - 1], s->roots[i]))
+            free(s->roots[i]);
+        else
+            s->roots[kept++] = s->roots[i];
+    }
+    s->n_roots = kept;
+    return DZ_OK;
+}
+
+dz_status dz_scan_new(const struct dz_scan_how *how, struct dz_scan **ret_scan, dz_err *err) {
+    struct dz_scan *blank = calloc(1, sizeof *blank);
+    DZ_AUTO(dz_scan) s = NULL;
+
+    if (blank)
+        blank->open_count = malloc(sizeof *blank->open_count);
+    if (!blank || !blank->open_count) {
+        free(blank);
+        return DZ_FAIL(err, DZ_E_NOMEM, "scan: out of memory");
+    }
+    s = blank;
+    atomic_init(s->open_count, 1);
+    s->how = *how;
+    DZ_TRY(resolve(s, err));
+    *ret_scan = DZ_TAKE(s);
+    return DZ_OK;
+}
+
+/* --- directories ------------------------------------------------------------------------------ */
+
+static int by_name(const void *a, const void *b, void *names) {
+    const char *base = names;
+    uint32_t x, y;
+
+    memcpy(&x, a, sizeof x);
+    memcpy(&y, b, sizeof y);
+    return strcmp(base + x, base + y); /* strcmp compares as unsigned char */
+}
+
+/* Reads and sorts all names.  Gives 0, or the errno that stopped it (what came before is kept), or
+ * -1 when memory ran out. */
+static int list(int fd, struct level *l) {
+    dz_autobuf dz_buf names = { 0 }, order = { 0 };
+    int twin = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), failed;
+    DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
+    struct dirent *e;
+
+    if (!d) {
+        failed = errno;
+        if (twin >= 0)
+            (void) close(twin);
+        return failed;
+    }
+    for (errno = 0; (e = readdir(d)); errno = 0) {
+        uint32_t at = (uint32_t) names.len;
+
+        if (e->d_name[0] == '.' &&
+            (e->d_name[1] == '\0' || (e->d_name[1] == '.' && e->d_name[2] == '\0')))
+            continue;
+        if (names.len > UINT32_MAX - 4096) {
+            failed = EOVERFLOW;
+            break;
+        }
+        dz_buf_put(&names, e->d_name, strlen(e->d_name) + 1);
+        dz_buf_put(&order, &at, sizeof at);
+    }
+    failed = e ? EOVERFLOW : errno;
+    (void) closedir(d);
+    if (!dz_buf_ok(&names) || !dz_buf_ok(&order))
+        return -1;
+    l->n = order.len / sizeof *l->order;
+    l->order = (uint32_t *) (void *) DZ_TAKE(order.data);
+    l->names = (char *) DZ_TAKE(names.data);
+    if (l->n > 1)
+        qsort_r(l->order, l->n, sizeof *l->order, by_name, l->names);
+    return failed;
+}
+
+/* A stable name of the file system: its id, which ext4, xfs and btrfs derive from their UUID. */
+static uint64_t fs_of(struct dz_scan *s, int dirfd, dev_t dev) {
+    struct statfs fs;
+
+    if (s->fs_id && s->fs_dev == dev)
+        return s->fs_id;
+    s->fs_dev = dev;
+    s->fs_id = 1;
+    if (fstatfs(dirfd, &fs) == 0) {
+        uint64_t id = 0;
+        memcpy(&id, &fs.f_fsid, sizeof id < sizeof fs.f_fsid ? sizeof id : sizeof fs.f_fsid);
+        s->fs_id = (id ^ (uint64_t) fs.f_type << 32) | 1;
+    }
+    return s->fs_id;
+}
+
+static bool excluded(const struct dz_scan *s, dz_slice path, const char *name) {
+    for (size_t i = 0; i < s->how.n_excludes; i++) {
+        const char *glob = s->how.excludes[i];
+        /* path.data[-1] is the '/' that the buffer keeps in front */
+        if (fnmatch(glob, strchr(glob, '/') ? (const char *) path.data - 1 : name, 0) == 0)
+            return true;
+    }
+    return false;
+}
+
+static dz_status push(struct dz_scan *s, struct dz_dir *dir, dev_t dev, int *ret_errno,
+                      dz_err *err) {
+    struct level *l;
+
+    if (s->depth == s->cap) {
+        size_t cap = s->cap ? 2 * s->cap : 32;
+        struct level *grown = reallocarray(s->levels, cap, sizeof *grown);
+        if (!grown) {
+            dz_dir_unref(dir);
+            return DZ_FAIL(err, DZ_E_NOMEM, "scan: out of memory");
+        }
+        s->levels = grown;
+        s->cap = cap;
+    }
+    l = &s->levels[s->depth++];
+    *l = (struct level){ .dir = dir, .path_len = s->path.len, .dev = dev };
+    *ret_errno = list(dir->fd, l);
+    if (*ret_errno < 0)
+        return DZ_FAIL(err, DZ_E_NOMEM, "directory of many entries: out of memory");
+    return DZ_OK;
+}
+
+/* Puts "/" in front once, so that s->path.data + 1 is the manifest's path. */
+static bool set_path(struct dz_scan *s, size_t base, const char *name) {
+    s->path.len = base;
+    if (base == 0 || s->path.data[base - 1] != '/')
+        dz_buf_put_u8(&s->path, '/');
+    dz_buf_put(&s->path, name, strlen(name) + 1);
+    if (!dz_buf_ok(&s->path))
+        return false;
+    s->path.len--; /* the NUL stays behind the end */
+    return true;
+}
+
+/* Fills the item for `name` in `dir`; a directory is opened and listed at once, so that what
+ * cannot be listed is said with its own item. */
+static dz_status visit(struct dz_scan *s, struct dz_dir *dir, dev_t parent_dev, bool descend,
+                       struct dz_scan_item *item, bool *ret_skip, dz_err *err) {
+    const char *name = strrchr((const char *) s->path.data, '/') + 1;
+
+    *ret_skip = false;
+    *item = (struct dz_scan_item){ .path = { s->path.data + 1, s->path.len - 1 },
+                                   .name = name,
+                                   .dir = dir };
+    if (excluded(s, item->path, name)) {
+        *ret_skip = true;
+        return DZ_OK;
+    }
+    if (fstatat(dir->fd, name, &item->st, AT_SYMLINK_NOFOLLOW) < 0) {
+        item->list_errno = errno;
+        item->gone = true;
+        return DZ_OK;
+    }
+    item->mount_point = S_ISDIR(item->st.st_mode) && item->st.st_dev != parent_dev;
+    item->fs = fs_of(s, dir->fd, item->st.st_dev);
+    if (!S_ISDIR(item->st.st_mode) || !descend)
+        return DZ_OK;
+    if (item->st.st_dev == s->how.skip_dev && item->st.st_ino == s->how.skip_ino) {
+        *ret_skip = true;
+        return DZ_OK;
+    }
+    if (!(item->mount_point && s->how.one_file_system)) {
+        int fd = openat(dir->fd, name, DIR_FLAGS);
+        struct dz_dir *sub;
+
+        if (fd < 0) {
+            item->list_errno = errno;
+            if (item->list_errno == EMFILE || item->list_errno == ENFILE)
+                return DZ_FAIL(err, DZ_E_LIMIT,
+                               "%u directories are open; raise the limit of open files (ulimit -n)",
+                               dz_scan_open_dirs(s));
+            return DZ_OK;
+        }
+        sub = dir_new(s, fd);
+        if (!sub)
+            return DZ_FAIL(err, DZ_E_NOMEM, "scan: out of memory");
+        DZ_TRY(push(s, sub, item->st.st_dev, &item->list_errno, err));
+    }
+    return DZ_OK;
+}
+
+/* The next leading directory of the next root, or the root itself. */
+static dz_status next_lead(struct dz_scan *s, struct dz_scan_item *item, bool *ret_skip,
+                           dz_err *err) {
+    const char *root = s->roots[s->next_root];
+    const char *end;
+    bool is_root;
+    struct stat st = { 0 };
+
+    *ret_skip = true;
+    if (s->lead == 0) { /* start from "/" */
+        int fd = open("/", DIR_FLAGS);
+        dz_dir_unref(s->lead_dir);
+        s->lead_dir = fd < 0 ? NULL : dir_new(s, fd);
+        if (!s->lead_dir)
+            return DZ_FAIL_ERRNO(err, "opening the root directory");
+        s->lead = 1;
+        if (root[1] == '\0') { /* "/" itself was asked for: it has no name, only what is in it */
+            int failed = 0;
+            s->path.len = 0;
+            s->next_root++;
+            s->lead = 0;
+            if (fstat(s->lead_dir->fd, &st) < 0)
+                return DZ_FAIL_ERRNO(err, "the root directory");
+            DZ_TRY(push(s, dz_dir_ref(s->lead_dir), st.st_dev, &failed, err));
+            return failed > 0 ? DZ_FAIL(err, DZ_E_IO, "the root directory cannot be listed")
+                              : DZ_OK;
+        }
+    } else { /* go down into the directory given last */
+        int fd = openat(s->lead_dir->fd, strrchr((const char *) s->path.data, '/') + 1, DIR_FLAGS);
+        if (fd < 0)
+            return DZ_FAIL_ERRNO(err, "a directory above path number %zu", s->next_root + 1);
+        dz_dir_unref(s->lead_dir);
+        s->lead_dir = dir_new(s, fd);
+        if (!s->lead_dir)
+            return DZ_FAIL(err, DZ_E_NOMEM, "scan: out of memory");
+    }
+    end = strchr(root + s->lead, '/');
+    is_root = end == NULL;
+    s->path.len = 0;
+    dz_buf_put(&s->path, root, is_root ? strlen(root) : (size_t) (end - root));
+    dz_buf_put_u8(&s->path, 0);
+    if (!dz_buf_ok(&s->path))
+        return DZ_FAIL(err, DZ_E_NOMEM, "scan: out of memory");
+    s->path.len--;
+    s->lead = is_root ? 0 : (size_t) (end - root) + 1;
+    if (is_root)
+        s->next_root++;
+    if (fstat(s->lead_dir->fd, &st) < 0)
+        return DZ_FAIL_ERRNO(err, "a directory above path number %zu", s->next_root + 1);
+    DZ_TRY(visit(s, s->lead_dir, st.st_dev, is_root, item, ret_skip, err));
+    if (!is_root && !*ret_skip) {
+        /* roots that share leading directories show them once */
+        size_t n = s->path.len;
+        *ret_skip = s->shown.len >= n && memcmp(s->shown.data, s->path.data, n) == 0 &&
+                    (s->shown.len == n || s->shown.data[n] == '/');
+        if (!*ret_skip) {
+            dz_buf_clear(&s->shown);
+            dz_buf_put_slice(&s->shown, dz_buf_slice(&s->path));
+        }
+    }
+    return DZ_OK;
+}
+
+dz_status dz_scan_next(struct dz_scan *s, struct dz_scan_item *ret_item, bool *ret_end,
+                       dz_err *err) {
+    *ret_end = false;
+    for (;;) {
+        bool skip = false;
+
+        if (s->depth > 0) {
+            struct level *l = &s->levels[s->depth - 1];
+
+            if (l->next == l->n) {
+                level_release(l);
+                s->depth--;
+                continue;
+            }
+            if (s->depth >= LEVELS_MAX)
+                return DZ_FAIL(err, DZ_E_LIMIT, "directories deeper than %d", LEVELS_MAX);
+            if (!set_path(s, l->path_len, l->names + l->order[l->next++]))
+                return DZ_FAIL(err, DZ_E_NOMEM, "scan: out of memory");
+            DZ_TRY(visit(s, l->dir, l->dev, true, ret_item, &skip, err));
+        } else if (s->next_root < s->n_roots) {
+            DZ_TRY(next_lead(s, ret_item, &skip, err));
+        } else {
+            *ret_end = true;
+            return DZ_OK;
+        }
+        if (!skip)
+            return DZ_OK;
+    }
+}
