@@ -22,6 +22,7 @@ bool dz_source_name_ok(const char *name) {
 
 void dz_commit_release(struct dz_commit *c) {
     free(c->host);
+    dz_buf_release(&c->packs);
     dz_buf_release(&c->paths);
     dz_buf_release(&c->excludes);
     dz_buf_release(&c->problems);
@@ -42,6 +43,7 @@ static void put_host_part(const struct dz_commit *c, dz_buf *to) {
     dz_buf_put_varint(to, c->changed);
     dz_buf_put_varint(to, c->errors);
     dz_buf_put(to, c->ref_root.b, sizeof c->ref_root.b);
+    dz_buf_put_field(to, dz_buf_slice(&c->packs));
 }
 
 static void put_sealed_part(const struct dz_commit *c, dz_buf *to) {
@@ -109,7 +111,7 @@ static dz_status get_aead(const uint8_t key[DZ_KEY_BYTES], dz_slice aad, dz_slic
 
 static dz_status read_host_part(dz_slice plain, struct dz_commit *c, dz_err *err) {
     dz_reader r = dz_reader_over(plain);
-    dz_slice source = dz_read_field(&r), ref;
+    dz_slice source = dz_read_field(&r), ref, packs;
 
     c->arrived_us = dz_read_svarint(&r);
     c->started_us = dz_read_svarint(&r);
@@ -123,14 +125,16 @@ static dz_status read_host_part(dz_slice plain, struct dz_commit *c, dz_err *err
     c->changed = dz_read_varint(&r);
     c->errors = dz_read_varint(&r);
     ref = dz_read_bytes(&r, sizeof c->ref_root.b);
-    if (!dz_reader_ok(&r) || source.len > DZ_SOURCE_NAME_MAX) /* later versions may add fields */
+    packs = dz_read_field(&r);
+    if (!dz_reader_ok(&r) || source.len > DZ_SOURCE_NAME_MAX || packs.len % DZ_SHA256_BYTES != 0) /* later versions may add fields */
         return DZ_FAIL(err, DZ_E_CORRUPT, "commit: the host's part is malformed");
     memcpy(c->source, source.data, source.len);
     c->source[source.len] = '\0';
     if (!dz_source_name_ok(c->source) || strlen(c->source) != source.len)
         return DZ_FAIL(err, DZ_E_CORRUPT, "commit: not a source name");
     memcpy(c->ref_root.b, ref.data, sizeof c->ref_root.b);
-    return DZ_OK;
+    dz_buf_put_slice(&c->packs, packs);
+    return dz_buf_ok(&c->packs) ? DZ_OK : DZ_FAIL(err, DZ_E_NOMEM, "commit: out of memory");
 }
 
 static dz_status read_sealed_part(dz_slice plain, struct dz_commit *c, dz_err *err) {

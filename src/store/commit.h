@@ -43,6 +43,7 @@ struct dz_commit {
     uint64_t stored_bytes;        /* what they took on disk */
     uint64_t alarms, changed, errors;
     dz_id ref_root;
+    dz_buf packs; /* names of the packs this session wrote, 32 bytes each: what a copy must hold */
     /* sealed; empty when read closed */
     bool opened;
     struct dz_manifest_root root;

@@ -79,6 +79,7 @@ struct dz_session {
     bool threaded;
     pthread_t packer;
     struct dz_pack_writer *packs[2]; /* data, trees; the pack thread's */
+    dz_buf written;                  /* names of finished packs; the pack thread's */
 };
 
 /* --- failure: remembered once ----------------------------------------------------------------- */
@@ -125,7 +126,9 @@ static dz_status finish_pack(struct dz_session *s, bool meta, dz_err *err) {
     size = dz_pack_writer_size(w);
     s->packs[meta] = NULL;
     DZ_TRY(dz_pack_writer_finish(w, s->vault->packsfd, &id, &t, err));
-    status = dz_catalog_add_table(s->builder, &id, &t, err);
+    dz_buf_put(&s->written, id.b, sizeof id.b);
+    status = dz_buf_ok(&s->written) ? dz_catalog_add_table(s->builder, &id, &t, err)
+                                    : DZ_FAIL(err, DZ_E_NOMEM, "list of packs: out of memory");
     dz_pack_table_release(&t);
     (void) pthread_mutex_lock(&s->lock);
     s->stored_bytes += size;
@@ -420,6 +423,7 @@ void dz_session_free(struct dz_session *s) {
     dz_pack_writer_free(s->packs[0]);
     dz_pack_writer_free(s->packs[1]);
     dz_index_builder_free(s->builder);
+    dz_buf_release(&s->written);
     dz_name_set_free(s->pending);
     dz_catalog_close(&s->catalog);
     if (s->tmpfd >= 0)
@@ -492,6 +496,9 @@ dz_status dz_session_commit(struct dz_session *s, struct dz_commit *commit, dz_e
     commit->arrived_us = dz_now_us();
     commit->new_bytes = s->new_bytes;
     commit->stored_bytes = s->stored_bytes;
+    dz_buf_release(&commit->packs);
+    commit->packs = s->written;
+    s->written = (dz_buf){ 0 };
     DZ_TRY(publish_commit(s, commit, err));
     /* the index is a cache: what merging could not do now, the next run does */
     DZ_IGNORE(dz_index_merge(s->vault->indexfd, s->tmpfd, s->vault->host->vault.b,
