@@ -264,6 +264,14 @@ static dz_status bad_line(unsigned number, const char *name, dz_err *err) {
                    number, name);
 }
 
+/* As dz_keys_fingerprint() writes it; only shown to people, never trusted. */
+static bool is_fingerprint(dz_slice words) {
+    for (size_t i = 0; i < words.len; i++)
+        if (i % 5 == 4 ? words.data[i] != '-' : !memchr("0123456789abcdef", words.data[i], 16))
+            return false;
+    return words.len == FINGERPRINT;
+}
+
 static dz_status parse_head(dz_slice *rest, keyfile *f, dz_err *err) {
     dz_slice words, word;
 
@@ -274,7 +282,7 @@ static dz_status parse_head(dz_slice *rest, keyfile *f, dz_err *err) {
     if (!read_number(words, &f->epoch) || f->epoch == 0)
         return bad_line(3, "epoch", err);
     DZ_TRY(read_line(rest, 4, "fingerprint", &words, err));
-    if (words.len != FINGERPRINT || memchr(words.data, '\0', words.len))
+    if (!is_fingerprint(words))
         return bad_line(4, "fingerprint", err);
     memcpy(f->fingerprint, words.data, FINGERPRINT);
     if (!f->locked)

@@ -12,7 +12,7 @@
 static const double page_width = 595.28, page_height = 841.89, margin = 48;
 static const double qr_size = 170; /* about 60 mm: 49 modules of 1.2 mm */
 
-static const char text_font[] = "Noto Sans CJK JP, Noto Sans, sans-serif";
+static const char text_font[] = "Noto Sans CJK JP, IPAexGothic, Noto Sans, sans-serif";
 static const char mono_font[] = "Noto Sans Mono CJK JP, DejaVu Sans Mono, monospace";
 
 struct page {
