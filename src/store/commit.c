@@ -126,7 +126,8 @@ static dz_status read_host_part(dz_slice plain, struct dz_commit *c, dz_err *err
     c->errors = dz_read_varint(&r);
     ref = dz_read_bytes(&r, sizeof c->ref_root.b);
     packs = dz_read_field(&r);
-    if (!dz_reader_ok(&r) || source.len > DZ_SOURCE_NAME_MAX || packs.len % DZ_SHA256_BYTES != 0) /* later versions may add fields */
+    if (!dz_reader_ok(&r) || source.len > DZ_SOURCE_NAME_MAX ||
+        packs.len % DZ_SHA256_BYTES != 0) /* later versions may add fields */
         return DZ_FAIL(err, DZ_E_CORRUPT, "commit: the host's part is malformed");
     memcpy(c->source, source.data, source.len);
     c->source[source.len] = '\0';
