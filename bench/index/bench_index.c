@@ -127,6 +127,12 @@ static void *ask(void *arg) {
     return NULL;
 }
 
+static double cpu_s(void) {
+    struct timespec t;
+    (void) clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double) t.tv_sec + (double) t.tv_nsec / 1e9;
+}
+
 static uint64_t wrong, most_pages;
 
 enum { MAX_THREADS = 64 };
@@ -136,7 +142,7 @@ static void measure(const char *what, struct dz_index *idx, uint64_t seed, uint6
     struct asker asker[MAX_THREADS];
     pthread_t thread[MAX_THREADS];
     uint64_t pages = dz_index_stats_of(idx).pages_read;
-    double start = now_s(), took;
+    double start = now_s(), cpu = cpu_s(), took;
 
     for (unsigned i = 0; i < threads; i++) {
         asker[i] = (struct asker){ .idx = idx,
@@ -153,10 +159,13 @@ static void measure(const char *what, struct dz_index *idx, uint64_t seed, uint6
         most_pages = asker[i].most_pages > most_pages ? asker[i].most_pages : most_pages;
     }
     took = now_s() - start;
+    cpu = cpu_s() - cpu;
     pages = dz_index_stats_of(idx).pages_read - pages;
     count = count / threads * threads;
-    printf("%-34s %2u threads %10" PRIu64 " in %8.3f s = %11.0f /s   pages/look-up %.6f\n", what,
-           threads, count, took, (double) count / took, (double) pages / (double) count);
+    printf("%-34s %2u threads %9" PRIu64 " in %7.3f s = %9.0f /s, %9.0f per CPU second, "
+           "%.6f pages each\n",
+           what, threads, count, took, (double) count / took, (double) count / cpu,
+           (double) pages / (double) count);
     (void) fflush(stdout);
 }
 

@@ -106,9 +106,9 @@ dz_status dz_index_page_check(const uint8_t page[DZ_INDEX_PAGE],
     return DZ_OK;
 }
 
-/* One bit in each of the eight 64-bit words of a block, six bits of the name for each: at 20 bits
- * per key about 3 of 10,000 absent names pass.  The block comes from the name's first half and the
- * bits from its second, so they are independent. */
+/* One bit in each of the eight 64-bit words of a block, six bits of the name for each: at 24 bits
+ * per key about 1 of 10,000 absent names passes.  The block comes from the name's first half and
+ * the bits from its second, so they are independent. */
 static inline void filter_probe(const uint8_t *name, unsigned word, unsigned *ret_byte,
                                 uint8_t *ret_mask) {
     unsigned bit = (unsigned) (load_be64(name + 8) >> (6 * word)) & 63;

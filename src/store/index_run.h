@@ -7,7 +7,7 @@
  *
  * Nothing is mapped: a file that shrinks under us must not raise SIGBUS, and bytes that were
  * checked must stay those that were checked.  The filter, the fences and the pack list are read in
- * regions of 64 KiB at first use, checked, and kept in memory (about 2.7 bytes per entry when all
+ * regions of 64 KiB at first use, checked, and kept in memory (about 3.2 bytes per entry when all
  * were touched).  Entry pages are read, checked and forgotten, one for an answer.
  *
  * Threads: after open, any number of threads may ask at once; no locks.
@@ -31,7 +31,7 @@ enum {
     DZ_INDEX_PAGE_ENTRIES = (DZ_INDEX_PAGE - DZ_INDEX_PAGE_HEAD) / DZ_INDEX_ENTRY, /* 127 */
     DZ_INDEX_BLOCK = 64,       /* bytes of a filter block */
     DZ_INDEX_REGION = 1 << 16, /* bytes under one checksum in filter, fences and pack list */
-    DZ_INDEX_BITS_PER_KEY = 20,
+    DZ_INDEX_BITS_PER_KEY = 24,
     DZ_INDEX_MAX_PACKS = 1 << 24,
 };
 #define DZ_INDEX_MAX_ENTRIES (UINT64_C(1) << 31)
