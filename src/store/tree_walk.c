@@ -132,20 +132,22 @@ static bool is_before(dz_slice path, dz_slice sought, bool behind) {
 static dz_status seek_in_node(struct dz_tree_walk *w, dz_slice path, bool behind, bool *ret_inside,
                               dz_err *err) {
     struct dz_tree_level *l = &w->levels[w->height];
-    uint32_t before = 0, go_to;
+    uint32_t before = 0;
+    bool exact = false;
 
     while (dz_node_more(&l->node)) {
         DZ_TRY(item_next(w, err));
-        if (!is_before(dz_tree_walk_path(w), path, behind))
+        if (!is_before(dz_tree_walk_path(w), path, behind)) {
+            exact = !behind && dz_slice_eq(dz_tree_walk_path(w), path);
             break;
+        }
         before++;
     }
-    *ret_inside = w->height > 0 && before > 0;
+    *ret_inside = w->height > 0 && before > 0 && !exact;
     if (!*ret_inside)
         return DZ_OK;
-    go_to = before;
     DZ_TRY(dz_node_begin(&l->node, (uint8_t) w->height, err));
-    for (uint32_t i = 0; i < go_to; i++)
+    for (uint32_t i = 0; i < before; i++)
         DZ_TRY(item_next(w, err));
     return DZ_OK;
 }
