@@ -95,11 +95,13 @@ enum dz_tlog_finding {
  * is cut, and bytes that are not printable ASCII are shown as '?'. */
 typedef void dz_tlog_finding_fn(void *ctx, enum dz_tlog_finding finding, const char *name);
 
+enum { DZ_TLOG_FINDINGS_MAX = 10000 }; /* a log in such a state is not worth more words */
+
 typedef struct dz_tlog_report {
     uint64_t entries; /* that proved to be in the tree */
     uint64_t files;   /* read */
     uint64_t bytes;
-    uint64_t bad; /* findings other than leftovers */
+    uint64_t bad; /* findings other than leftovers; at the maximum, the check ended there */
 } dz_tlog_report;
 
 /* Re-derives the root from all entries and checks every file in the log's directory.  Goes on after

@@ -361,6 +361,25 @@ static void reading_finds_damage(void **state) {
     place_drop(&p);
 }
 
+/* Signed, but by nobody who ever wrote so many leaves. */
+static void a_huge_empty_log_is_told_soon(void **state) {
+    dz_checkpoint head = { .size = DZ_LOG_SIZE_MAX };
+    dz_autobuf dz_buf note = { 0 };
+    struct findings f;
+    struct dz_tlog *log;
+    struct place p;
+
+    (void) state;
+    place_make(&p);
+    assert_int_equal(unlinkat(p.logfd, "checkpoint", 0), 0);
+    assert_int_equal(dz_checkpoint_write(&head, &VAULT, p.sec, &note, NULL), DZ_OK);
+    put(p.logfd, "checkpoint", dz_buf_slice(&note));
+    assert_int_equal(dz_tlog_open(p.logfd, &VAULT, p.pub, &log, NULL), DZ_E_CORRUPT);
+    f = verify(&p, 0);
+    assert_int_equal(f.count[DZ_TLOG_MISSING], DZ_TLOG_FINDINGS_MAX);
+    place_drop(&p);
+}
+
 static void limits_hold(void **state) {
     static const uint8_t big[DZ_LOG_ENTRY_MAX + 1];
     struct place p;
@@ -422,6 +441,7 @@ int main(void) {
         cmocka_unit_test(damage_high_up_is_named),
         cmocka_unit_test(older_tiles_and_foreign_files_are_named),
         cmocka_unit_test(reading_finds_damage),
+        cmocka_unit_test(a_huge_empty_log_is_told_soon),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(an_append_costs_few_syncs),
     };
