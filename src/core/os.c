@@ -96,7 +96,7 @@ const struct dz_os dz_os_real = {
     .futimens = futimens,
     .utimensat = utimensat,
     .fsetxattr = fsetxattr,
-    .lsetxattr = lsetxattr,
+    .setxattr = setxattr,
     .fremovexattr = fremovexattr,
     .syncfs = syncfs,
 };

@@ -43,7 +43,7 @@ struct dz_os {
     int (*futimens)(int fd, const struct timespec times[2]);
     int (*utimensat)(int dirfd, const char *name, const struct timespec times[2], int flags);
     int (*fsetxattr)(int fd, const char *name, const void *value, size_t len, int flags);
-    int (*lsetxattr)(const char *path, const char *name, const void *value, size_t len, int flags);
+    int (*setxattr)(const char *path, const char *name, const void *value, size_t len, int flags);
     int (*fremovexattr)(int fd, const char *name);
     int (*syncfs)(int fd);
 };

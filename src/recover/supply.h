@@ -22,4 +22,25 @@ struct dz_supply dz_supply_of(struct dz_fetch *fetch);
 
 /* True for what is wrong with one object, so that the rest can still be had (missing, damaged,
  * unreadable); false for what stops everything (no memory, closed). */
-bool dz_supply_goes_on(dz_status status);
+static inline bool dz_supply_goes_on(dz_status status) {
+    switch (status) {
+    case DZ_E_NOT_FOUND:
+    case DZ_E_CORRUPT:
+    case DZ_E_MALFORMED:
+    case DZ_E_LIMIT:
+    case DZ_E_UNSUPPORTED:
+    case DZ_E_IO:
+        return true;
+    case DZ_OK:
+    case DZ_E_NOMEM:
+    case DZ_E_EXISTS:
+    case DZ_E_WORKER:
+    case DZ_E_CLOSED:
+    case DZ_E_POLICY:
+    case DZ_E_BUSY:
+    case DZ_E_USAGE:
+    case DZ_STATUS_COUNT:
+        break;
+    }
+    return false;
+}
