@@ -22,6 +22,7 @@ test=(
     mandoc shellcheck codespell git util-linux
     acl libcap2-bin e2fsprogs
     zbar-tools poppler-utils # read the printed shares back
+    libgfshare-bin           # open our shares with other hands
 )
 
 case "${1-}" in

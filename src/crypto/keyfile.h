@@ -35,12 +35,12 @@ dz_status dz_keyfile_write_cost(const uint8_t root[DZ_ROOT_BYTES], const struct 
                                 dz_slice passphrase, uint32_t memory_kib, uint32_t passes,
                                 dz_buf *to, dz_err *err) DZ_MUST_CHECK;
 
-/* What kind of opener a file is, by its first line.  Never fails. */
+/* What kind of opener a file is, by its first line or, for a share, its looks.  Never fails. */
 enum dz_keyfile_kind {
     DZ_KEYFILE_UNKNOWN,
     DZ_KEYFILE_RAW,
     DZ_KEYFILE_PASSPHRASE,
-    DZ_KEYFILE_SHARE /* a share file, or a scanned QR text: dz_share_read() */
+    DZ_KEYFILE_SHARE /* dz_share_looks_like(): go on with dz_share_read() */
 };
 enum dz_keyfile_kind dz_keyfile_kind(dz_slice file);
 

@@ -67,7 +67,9 @@ dz_status dz_share_write(const dz_share *share, const char *fingerprint, dz_buf 
 /* Appends what the QR code says: "DOZO1:" and the letters, QR's alphanumeric mode.  DZ_E_NOMEM. */
 dz_status dz_share_write_qr(const dz_share *share, dz_buf *to, dz_err *err) DZ_MUST_CHECK;
 
-/* True when the text calls itself a share: by a share file's first line, or as QR text. */
+/* True for what is probably meant as a share: a share file or QR text by its beginning, or nothing
+ * but letters and decorations, about as many as a share has.  dz_share_read() then says what is
+ * wrong with it, if anything. */
 bool dz_share_looks_like(dz_slice text);
 
 /* Reads a share file, a scanned QR text, or what was typed from the page: white space, case, full

@@ -237,11 +237,6 @@ static bool begins(dz_slice s, const char *with, size_t len) {
     return s.len >= len && memcmp(s.data, with, len) == 0;
 }
 
-bool dz_share_looks_like(dz_slice text) {
-    text = skip_blank(text);
-    return begins(text, header, sizeof header - 1) || begins(text, qr_header, sizeof qr_header - 1);
-}
-
 static dz_status collect(dz_slice text, letters *l, dz_err *err) {
     bool file, qr;
 
@@ -260,6 +255,19 @@ static dz_status collect(dz_slice text, letters *l, dz_err *err) {
             DZ_TRY(take_line(line, l, err));
     }
     return DZ_OK;
+}
+
+bool dz_share_looks_like(dz_slice text) {
+    dz_slice start = skip_blank(text);
+    letters l = { 0 };
+    bool like =
+        begins(start, header, sizeof header - 1) || begins(start, qr_header, sizeof qr_header - 1);
+
+    if (!like && text.len <= DZ_SHARE_TEXT_MAX)
+        like = collect(text, &l, NULL) == DZ_OK && l.n >= DZ_SHARE_LETTERS / 2 &&
+               l.n <= DZ_SHARE_LETTERS * 2;
+    sodium_memzero(&l, sizeof l);
+    return like;
 }
 
 static bool group_fits(const letters *l, unsigned g) {

@@ -288,6 +288,7 @@ static void typing_habits_do_not_matter(void **state) {
 
         print_message("  %s\n", rows[i].name);
         put_groups(&b, known_letters, rows[i].before, rows[i].after);
+        assert_true(dz_share_looks_like(dz_buf_slice(&b)));
         assert_int_equal(dz_share_read(dz_buf_slice(&b), &got, NULL), DZ_OK);
         same_share(&got, &want);
     }
@@ -471,7 +472,9 @@ static void other_texts_are_refused(void **state) {
             DZ_E_MALFORMED);
         assert_non_null(strstr(err.what, rows[i].says));
     }
+    assert_false(dz_share_looks_like(DZ_SLICE_LIT("a short word or two")));
     memset(large, ' ', sizeof large);
+    assert_false(dz_share_looks_like((dz_slice){ large, sizeof large }));
     assert_int_equal(dz_share_read((dz_slice){ large, sizeof large }, &got, NULL), DZ_E_LIMIT);
     /* Every byte but NUL and line ends alone: never a crash, never a share. */
     for (unsigned c = 0; c < 256; c++) {
