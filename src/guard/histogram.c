@@ -62,9 +62,11 @@ uint32_t dz_log2_fixed(uint64_t v) {
 
 /* ---- the parts that have a vector twin ---- */
 
-static void fold_plain(uint16_t counts[256], uint16_t table[DZ_HISTOGRAM_TABLES][256]) {
-    for (size_t b = 0; b < 256; b++)
-        for (size_t k = 0; k < DZ_HISTOGRAM_TABLES; k++)
+/* restrict, and the tables outside: compilers then add eight or sixteen counts at a time. */
+static void fold_plain(uint16_t counts[restrict 256],
+                       uint16_t table[restrict DZ_HISTOGRAM_TABLES][256]) {
+    for (size_t k = 0; k < DZ_HISTOGRAM_TABLES; k++)
+        for (size_t b = 0; b < 256; b++)
             counts[b] = (uint16_t) (counts[b] + table[k][b]);
 }
 
@@ -79,7 +81,7 @@ static struct dz_histogram_sums sums_plain(const uint16_t counts[256], const uin
     return s;
 }
 
-static void add_plain(uint64_t totals[256], const uint16_t counts[256]) {
+static void add_plain(uint64_t totals[restrict 256], const uint16_t counts[restrict 256]) {
     for (size_t b = 0; b < 256; b++)
         totals[b] += counts[b];
 }
