@@ -9,8 +9,10 @@ enum {
      * side: random bytes are outside once in 10,000, and counters and the like are inside never. */
     CHI2_RANDOM_LEAST = 165,
     CHI2_RANDOM_MOST = 345,
-    /* Above it zstd gains next to nothing: collisions at most 1.5 times those of random bytes. */
-    DENSE_COLLISIONS = (1 << 24) + (1 << 23),
+    /* Collisions at most 1.25 times those of random bytes.  Measured on 2,800 archives, pictures
+     * and packages, 233 MB: with it, and 15 blocks in 16, nearly all that zstd could not shrink by
+     * 3 % is left alone, and 0.9 % of space is lost; with 1.5 and 3 blocks in 4 it was 3 %. */
+    DENSE_COLLISIONS = (1 << 24) + (1 << 22),
 };
 static_assert((int) DZ_FEATURE_BLOCK == (int) DZ_HISTOGRAM_MAX,
               "a block is what a histogram holds");
@@ -230,12 +232,12 @@ void dz_features_finish(const struct dz_features *f, dz_slice name,
 
 /* ---- is it worth compressing? ---- */
 
-static bool mostly(uint64_t part, uint64_t all) {
-    return all > 0 && part >= all - all / 4;
+static bool nearly_all(uint64_t part, uint64_t all) {
+    return all > 0 && part >= all - all / 16;
 }
 
 bool dz_features_last_incompressible(const struct dz_features *f) {
-    return mostly(f->last_dense, f->last_blocks);
+    return nearly_all(f->last_dense, f->last_blocks);
 }
 
 bool dz_histogram_says_incompressible(const uint8_t *data, size_t len) {
@@ -253,7 +255,7 @@ bool dz_histogram_says_incompressible(const uint8_t *data, size_t len) {
         s = dz_spread_of_block(counts, (uint32_t) n);
         dense += s.collisions < DENSE_COLLISIONS;
     }
-    return mostly(dense, looks);
+    return nearly_all(dense, looks);
 }
 
 /* ---- the record as bytes ---- */

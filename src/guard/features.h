@@ -102,8 +102,8 @@ void dz_features_merge(struct dz_features *f, const struct dz_features *next);
 void dz_features_finish(const struct dz_features *f, dz_slice name,
                         const uint8_t digest[DZ_FEATURE_DIGEST], dz_feature_record *ret_record);
 
-/* Whether zstd would gain next to nothing on the bytes of the latest update: three quarters of
- * the blocks that it ended are dense.  False when it ended none. */
+/* Whether zstd would gain next to nothing on the bytes of the latest update: 15 in 16 of the blocks
+ * that it ended are dense.  False when it ended none. */
 bool dz_features_last_incompressible(const struct dz_features *f);
 
 /* The same for bytes that passed no dz_features: looks at up to four blocks of `data`. */
