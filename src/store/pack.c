@@ -194,16 +194,16 @@ dz_status dz_pack_writer_finish(struct dz_pack_writer *w, int packsfd, dz_pack_i
     dz_pack_id id;
     int fd;
 
-    DZ_TRY(put_table(w, err));
-    dz_hasher_final(w->hasher, id.b);
+    DZ_TRY(put_table(owned, err));
+    dz_hasher_final(owned->hasher, id.b);
     dz_hex(id.b, sizeof id.b, name);
-    fd = w->fd;
-    w->fd = -1; /* consumed below */
-    DZ_TRY(dz_durable_publish_temp(w->tmpfd, w->temp, fd, packsfd, name, err));
+    fd = owned->fd;
+    owned->fd = -1; /* consumed below */
+    DZ_TRY(dz_durable_publish_temp(owned->tmpfd, owned->temp, fd, packsfd, name, err));
     *ret_id = id;
     if (ret_table) {
-        *ret_table = w->rows;
-        w->rows = (dz_pack_table){ 0 };
+        *ret_table = owned->rows;
+        owned->rows = (dz_pack_table){ 0 };
     }
     return DZ_OK;
 }

@@ -52,7 +52,8 @@ static const cyaml_schema_value_t schema = {
 };
 
 /* Keeps the first complaint of libcyaml, which names the line. */
-static void keep_first(cyaml_log_t level, void *ctx, const char *fmt, va_list args) {
+__attribute__((format(printf, 3, 0))) static void keep_first(cyaml_log_t level, void *ctx,
+                                                             const char *fmt, va_list args) {
     char *first = ctx;
 
     if (level >= CYAML_LOG_ERROR && first[0] == '\0') {

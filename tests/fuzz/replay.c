@@ -21,7 +21,7 @@ static unsigned long fed;
 
 /* Fed from a block of exactly its size: the sanitizers then see a read one byte too far. */
 static bool feed(const uint8_t *bytes, size_t len) {
-    dz_autofree uint8_t *exact = malloc(len ? len : 1);
+    dz_autofree uint8_t *exact = calloc(1, len ? len : 1);
 
     if (!exact)
         return false;
