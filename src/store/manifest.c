@@ -9,7 +9,7 @@
 
 /* Where nodes are cut; docs/design/manifest.md says why so. */
 enum {
-    CUT_MASK = 63,            /* low bits of a name's hash, of a child's id: once in 64 */
+    CUT_MASK = 31,            /* low bits of a name's hash, of a child's id: once in 32 */
     LEAF_BYTES = 64 * 1024,   /* a leaf of several entries is not larger */
     INNER_BYTES = 256 * 1024, /* an inner node of more than two items is not larger */
 };

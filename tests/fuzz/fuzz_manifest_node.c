@@ -41,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     DZ_CLEANUP(dz_node_done) struct dz_node n = { 0 };
     dz_autobuf dz_buf again = { 0 };
     dz_node_sum sum;
-    bool whole;
+    bool whole, rewritten;
 
     dz_buf_put(&n.bytes, data, size);
     whole = dz_node_check(&n, height, &sum, NULL) == DZ_OK;
@@ -49,8 +49,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         return 0;
     MUST(!whole || sum.entries >= n.items);
     dz_buf_put(&again, data, size - dz_reader_left(&n.r));
-    MUST(rewrite(&n, &again) == whole || (height > 0 && n.items == 0));
-    if (whole)
+    rewritten = rewrite(&n, &again);
+    MUST(rewritten || !whole);
+    if (rewritten) /* sums may still be refused; the bytes are the same */
         MUST(dz_slice_eq(dz_buf_slice(&again), (dz_slice){ data, size }));
     return 0;
 }

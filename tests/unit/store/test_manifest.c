@@ -5,6 +5,7 @@
 
 #include <cmocka.h>
 
+#include "core/hex.h"
 #include "store/content.h"
 #include "store/cursor.h"
 #include "store/node.h"
@@ -301,6 +302,51 @@ static void a_failed_put_fails_the_manifest(void **state) {
     }
 }
 
+/* docs/format/manifest.md and reference.md show these bytes: they never change. */
+static void the_example_of_the_format_pages_comes_out(void **state) {
+    static const uint8_t key[32];
+    DZ_AUTO(dz_memory_objects) m = dz_memory_objects_new();
+    struct dz_sink sink = dz_memory_sink(m);
+    DZ_AUTO(dz_manifest_builder) b = NULL;
+    DZ_AUTO(dz_content_builder) content = NULL;
+    dz_autobuf dz_buf fields = { 0 };
+    char node[2 * DZ_SHA256_BYTES + 1], ref[2 * DZ_SHA256_BYTES + 1];
+    dz_manifest_root root = { 0 };
+    dz_id hello;
+
+    (void) state;
+    dz_sha256(DZ_SLICE_LIT("hello"), hello.b);
+    assert_int_equal(dz_content_builder_new(&sink, key, &content, NULL), DZ_OK);
+    assert_int_equal(dz_content_builder_add(content, &hello, 5, NULL), DZ_OK);
+    assert_int_equal(dz_content_builder_finish(content, &fields, NULL), DZ_OK);
+    const dz_entry entries[] = {
+        { .path = DZ_SLICE_LIT("srv"), .type = DZ_ENTRY_DIR, .mode = 0755, .mtime_s = 1700000000 },
+        { .path = DZ_SLICE_LIT("srv/a"),
+          .type = DZ_ENTRY_FILE,
+          .mode = 0640,
+          .uid = 1000,
+          .gid = 100,
+          .mtime_s = -1,
+          .mtime_ns = 500,
+          .size = 5,
+          .fields = dz_buf_slice(&fields) },
+        { .path = DZ_SLICE_LIT("srv/b"),
+          .type = DZ_ENTRY_SYMLINK,
+          .mode = 0777,
+          .size = 1,
+          .fields = DZ_SLICE_LIT("\x04\x01"
+                                 "a") },
+    };
+    assert_int_equal(dz_manifest_builder_new(&sink, key, 1, &b, NULL), DZ_OK);
+    for (size_t i = 0; i < sizeof entries / sizeof entries[0]; i++)
+        assert_int_equal(dz_manifest_builder_add(b, &entries[i], NULL), DZ_OK);
+    assert_int_equal(dz_manifest_builder_finish(b, &root, NULL), DZ_OK);
+    dz_hex(root.node.b, sizeof root.node.b, node);
+    dz_hex(root.ref.b, sizeof root.ref.b, ref);
+    assert_string_equal(node, "a778e17105143c3c9b84daf13e11ca237efc047294b7073e89f5c75f25c4ecc6");
+    assert_string_equal(ref, "7870e0544b2b59c483e4b453b7a98d93635882eac3ba7699cbbe3841cf3d48ae");
+}
+
 static void a_root_is_read_back_and_a_hostile_one_refused(void **state) {
     const dz_manifest_root root = {
         .node = { { 1 } }, .ref = { { 2 } }, .depth = 3, .entries = 1 << 20, .bytes = UINT64_MAX
@@ -331,6 +377,7 @@ int main(void) {
         cmocka_unit_test(an_entry_out_of_order_is_refused_and_the_next_may_follow),
         cmocka_unit_test(large_entries_fit),
         cmocka_unit_test(a_failed_put_fails_the_manifest),
+        cmocka_unit_test(the_example_of_the_format_pages_comes_out),
         cmocka_unit_test(a_root_is_read_back_and_a_hostile_one_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
