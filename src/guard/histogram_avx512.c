@@ -16,6 +16,16 @@ AVX512 static void fold_avx512(uint16_t counts[256], uint16_t table[DZ_HISTOGRAM
     }
 }
 
+/* Not _mm512_reduce_add_epi32: it adds as int, where these sums overflow. */
+AVX512 static uint32_t sum_lanes(__m512i v) {
+    uint32_t lane[16], sum = 0;
+
+    _mm512_storeu_si512(lane, v);
+    for (int i = 0; i < 16; i++)
+        sum += lane[i];
+    return sum;
+}
+
 AVX512 static struct dz_histogram_sums sums_avx512(const uint16_t counts[256],
                                                    const uint32_t *log) {
     __m512i squares = _mm512_setzero_si512(), clogc = squares;
@@ -28,8 +38,7 @@ AVX512 static struct dz_histogram_sums sums_avx512(const uint16_t counts[256],
         squares = _mm512_add_epi32(squares, _mm512_mullo_epi32(c, c));
         clogc = _mm512_add_epi32(clogc, _mm512_mullo_epi32(c, logs));
     }
-    return (struct dz_histogram_sums){ (uint32_t) _mm512_reduce_add_epi32(squares),
-                                       (uint32_t) _mm512_reduce_add_epi32(clogc) };
+    return (struct dz_histogram_sums){ sum_lanes(squares), sum_lanes(clogc) };
 }
 
 AVX512 static void add_avx512(uint64_t totals[256], const uint16_t counts[256]) {
