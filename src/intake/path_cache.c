@@ -7,10 +7,12 @@
 
 #include "core/durable.h"
 #include "core/hex.h"
+#include "store/packlist.h"
 
-/* Header, 64 bytes: magic, version, time of the run, bytes of records, slots, records, reserved.
- * Then the records: synthetic nonce (16), ciphertext.  Then the table: tag (8), offset and length
- * (8), open addressing; length 0 is an empty slot. */
+/* Header, 64 bytes: magic, version, time of the run, bytes of records, slots, packs, checksum of
+ * their list.  Then the records: synthetic nonce (16), ciphertext.  Then the table: tag (8), offset
+ * and length (8), open addressing; length 0 is an empty slot.  Then the packs that were there: the
+ * first 8 bytes of each name.  Records rest on what those packs hold. */
 static const uint8_t magic[8] = { 'D', 'Z', 'P', 'A', 'T', 'H', '1', '\n' };
 enum {
     VERSION = 1,
@@ -20,6 +22,7 @@ enum {
     NAME_TEXT = 5 + 32 + 1,
     FLUSH_BYTES = 1 << 20,
     PROBES_MAX = 4096,
+    PACK_BYTES = 8,
 };
 static const int64_t cycle_us = 30LL * 86400 * 1000000;
 
@@ -102,11 +105,35 @@ void dz_path_cache_free(struct dz_path_cache *c) {
     free(c);
 }
 
+static int by_prefix(const void *key, const void *id) {
+    return memcmp(key, id, PACK_BYTES);
+}
+
+/* True when every pack that the records rest on is still there and sound: otherwise all is read
+ * again, and what was lost is stored anew. */
+static bool packs_are_there(int fd, uint64_t at, uint64_t n, const uint8_t sum[8],
+                            const struct dz_packlist *packs) {
+    dz_autobuf dz_buf list = { 0 };
+    uint8_t hash[DZ_SHA256_BYTES];
+
+    if (n > packs->n || !dz_buf_extend(&list, (size_t) n * PACK_BYTES) ||
+        dz_pread_all(fd, list.data, list.len, (off_t) at) < 0)
+        return false;
+    dz_sha256(dz_buf_slice(&list), hash);
+    if (memcmp(hash, sum, 8) != 0)
+        return false;
+    for (uint64_t i = 0; i < n; i++)
+        if (!bsearch(list.data + i * PACK_BYTES, packs->ids, packs->n, sizeof *packs->ids,
+                     by_prefix))
+            return false;
+    return true;
+}
+
 /* Takes the file's header and table in; false leaves the cache empty. */
-static bool take(struct dz_path_cache *c) {
+static bool take(struct dz_path_cache *c, const struct dz_packlist *packs) {
     uint8_t h[HEADER_BYTES];
     struct stat st;
-    uint64_t records, slots, table_at, page, skip;
+    uint64_t records, slots, n_packs, table_at, page, skip;
     void *map;
 
     if (dz_os->fstat(c->fd, &st) < 0 || dz_pread_all(c->fd, h, sizeof h, 0) < 0 ||
@@ -114,10 +141,14 @@ static bool take(struct dz_path_cache *c) {
         return false;
     records = dz_load_le(h + 24, 8);
     slots = dz_load_le(h + 32, 8);
+    n_packs = dz_load_le(h + 40, 8);
     if (records > (uint64_t) st.st_size || slots > (uint64_t) st.st_size / SLOT_BYTES ||
-        slots == 0 || HEADER_BYTES + records + slots * SLOT_BYTES != (uint64_t) st.st_size)
+        slots == 0 || n_packs > (uint64_t) st.st_size / PACK_BYTES ||
+        HEADER_BYTES + records + slots * SLOT_BYTES + n_packs * PACK_BYTES != (uint64_t) st.st_size)
         return false;
     table_at = HEADER_BYTES + records;
+    if (!packs_are_there(c->fd, table_at + slots * SLOT_BYTES, n_packs, h + 48, packs))
+        return false;
     page = table_at & ~(uint64_t) 4095;
     skip = table_at - page;
     c->map_len = (size_t) (slots * SLOT_BYTES + skip);
@@ -134,19 +165,25 @@ static bool take(struct dz_path_cache *c) {
 
 dz_status dz_path_cache_open(struct dz_vault *v, const char *source,
                              struct dz_path_cache **ret_cache, dz_err *err) {
-    struct dz_path_cache *c = calloc(1, sizeof *c);
+    struct dz_path_cache *c = NULL;
+    struct dz_packlist packs = { 0 };
     uint8_t context[DZ_KEY_BYTES];
     char name[NAME_TEXT];
 
-    if (!c)
+    DZ_TRY(dz_packlist_read(v, &packs, err));
+    c = calloc(1, sizeof *c);
+    if (!c) {
+        dz_packlist_release(&packs);
         return DZ_FAIL(err, DZ_E_NOMEM, "path cache: out of memory");
+    }
     dz_path_context(v->host, source, context);
     cache_name(context, name);
     c->fd = dz_os->openat(v->cachefd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
-    if (c->fd >= 0 && !take(c)) {
+    if (c->fd >= 0 && !take(c, &packs)) {
         (void) dz_os->close(c->fd);
         c->fd = -1;
     }
+    dz_packlist_release(&packs);
     *ret_cache = c;
     return DZ_OK;
 }
@@ -297,8 +334,10 @@ dz_status dz_path_writer_finish(struct dz_path_writer *w, dz_err *err) {
     dz_autobuf dz_buf table = { 0 };
     uint8_t header[HEADER_BYTES] = { 0 };
     uint8_t *t = dz_buf_extend(&table, (size_t) slots * SLOT_BYTES);
+    uint8_t hash[DZ_SHA256_BYTES];
+    struct dz_packlist packs = { 0 };
+    size_t list_at = table.len, n_packs;
     int fd = w->fd;
-    dz_status s;
 
     if (!t)
         return DZ_FAIL(err, DZ_E_NOMEM, "path cache: out of memory");
@@ -311,6 +350,14 @@ dz_status dz_path_writer_finish(struct dz_path_writer *w, dz_err *err) {
             slot = slot + 1 == slots ? 0 : slot + 1;
         memcpy(t + slot * SLOT_BYTES, from, SLOT_BYTES);
     }
+    DZ_TRY(dz_packlist_read(w->v, &packs, err));
+    n_packs = packs.n;
+    for (size_t i = 0; i < n_packs; i++)
+        dz_buf_put(&table, packs.ids[i].b, PACK_BYTES);
+    dz_packlist_release(&packs);
+    if (!dz_buf_ok(&table))
+        return DZ_FAIL(err, DZ_E_NOMEM, "path cache: out of memory");
+    dz_sha256((dz_slice){ table.data + list_at, n_packs * PACK_BYTES }, hash);
     DZ_TRY(flush(w, err));
     if (dz_write_all(w->fd, dz_buf_slice(&table)) < 0)
         return DZ_FAIL_ERRNO(err, "writing the path cache");
@@ -319,9 +366,10 @@ dz_status dz_path_writer_finish(struct dz_path_writer *w, dz_err *err) {
     dz_store_le(header + 16, 8, (uint64_t) w->time_us);
     dz_store_le(header + 24, 8, w->records);
     dz_store_le(header + 32, 8, slots);
+    dz_store_le(header + 40, 8, n_packs);
+    memcpy(header + 48, hash, 8);
     if (dz_os->pwrite(w->fd, header, sizeof header, 0) != (ssize_t) sizeof header)
         return DZ_FAIL_ERRNO(err, "writing the path cache");
     w->fd = -1;
-    s = dz_durable_replace_temp(w->tmpfd, w->temp, fd, w->v->cachefd, w->name, err);
-    return s;
+    return dz_durable_replace_temp(w->tmpfd, w->temp, fd, w->v->cachefd, w->name, err);
 }

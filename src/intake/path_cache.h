@@ -5,8 +5,9 @@
  * The file holds no path and no content that its keys alone would show: each record is found by,
  * and encrypted under, a keyed hash of what only the live tree knows.  Who has the host keys and
  * the disk, but not the tree, can count records and confirm guesses (docs/design/leakage.md).
- * A record that is damaged does not open, and its file is read again: the cache can be lost, never
- * wrong.  Layout: docs/format/cache.md.
+ * A record that is damaged does not open, and its file is read again; and a cache whose packs are
+ * no longer all there and sound is not used: the cache can be lost, never wrong.
+ * Layout: docs/format/cache.md.
  *
  * A reader may be used by many threads, each with a dz_path_window of its own; a writer belongs to
  * one thread. */
