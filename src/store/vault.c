@@ -392,25 +392,53 @@ dz_status dz_vault_append(struct dz_vault *v, int tmpfd, dz_slice leaf, dz_err *
     return s;
 }
 
+/* The real path of the nearest ancestor that is there, and below it what is not there yet. */
+static bool future_path(const char *path, char ret[PATH_MAX]) {
+    char head[PATH_MAX];
+    size_t n = strlen(path);
+    const char *rest;
+
+    if (n >= PATH_MAX)
+        return false;
+    for (;;) {
+        (void) snprintf(head, sizeof head, "%.*s", (int) n, path);
+        if (realpath(n > 0 ? head : ".", ret))
+            break;
+        if (n == 0)
+            return false;
+        while (n > 0 && path[n - 1] == '/')
+            n--;
+        while (n > 0 && path[n - 1] != '/')
+            n--;
+    }
+    rest = path + n;
+    n = strlen(ret);
+    while (*rest) { /* nothing is there to be linked elsewhere: component by component */
+        size_t len = strcspn(rest, "/");
+        if (len > 0 && !(len == 1 && rest[0] == '.')) {
+            if (len == 2 && rest[0] == '.' && rest[1] == '.') {
+                char *slash = strrchr(ret, '/');
+                n = slash > ret ? (size_t) (slash - ret) : 1;
+                ret[n] = '\0';
+            } else {
+                int put =
+                    snprintf(ret + n, PATH_MAX - n, "%s%.*s", n > 1 ? "/" : "", (int) len, rest);
+                if (put < 0 || (size_t) put >= PATH_MAX - n)
+                    return false;
+                n += (size_t) put;
+            }
+        }
+        rest += len + (rest[len] == '/');
+    }
+    return true;
+}
+
 bool dz_vault_contains(const char *vault_path, const char *path) {
-    char vault[PATH_MAX], there[PATH_MAX], parent[PATH_MAX];
+    char vault[PATH_MAX], there[PATH_MAX];
     size_t n;
 
-    if (!realpath(vault_path, vault))
+    if (!future_path(vault_path, vault) || !future_path(path, there))
         return false;
-    if (!realpath(path, there)) { /* not there yet: ask for the nearest ancestor that is */
-        if (snprintf(parent, sizeof parent, "%s", path) >= (int) sizeof parent)
-            return false;
-        do {
-            char *slash = strrchr(parent, '/');
-            if (!slash) {
-                parent[0] = '.';
-                parent[1] = '\0';
-            } else {
-                slash[slash == parent] = '\0';
-            }
-        } while (!realpath(parent, there) && strcmp(parent, "/") != 0 && strcmp(parent, ".") != 0);
-    }
     n = strlen(vault);
-    return strncmp(there, vault, n) == 0 && (there[n] == '\0' || there[n] == '/');
+    return strncmp(there, vault, n) == 0 && (there[n] == '\0' || there[n] == '/' || n == 1);
 }

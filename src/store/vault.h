@@ -100,5 +100,5 @@ dz_status dz_vault_tmp_make(struct dz_vault *v, char ret_name[DZ_VAULT_TMP_NAME]
                             dz_err *err) DZ_MUST_CHECK;
 void dz_vault_tmp_drop(struct dz_vault *v, const char *name, int fd);
 
-/* True when `path` (which need not exist yet) lies inside the vault directory. */
+/* True when `path` lies inside the vault directory; neither of the two need exist yet. */
 bool dz_vault_contains(const char *vault_path, const char *path);

@@ -1,0 +1,13 @@
+/* cli/table.h -- what a command's file shows to the table. */
+#pragma once
+
+#include "cli/command.h"
+
+int dz_cmd_init(struct dz_cli *cli, int argc, char **argv);
+int dz_cmd_backup(struct dz_cli *cli, int argc, char **argv);
+int dz_cmd_snapshots(struct dz_cli *cli, int argc, char **argv);
+int dz_cmd_ls(struct dz_cli *cli, int argc, char **argv);
+int dz_cmd_cat(struct dz_cli *cli, int argc, char **argv);
+
+extern const struct dz_option dz_init_options[], dz_backup_options[], dz_snapshots_options[],
+    dz_ls_options[];
