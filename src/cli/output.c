@@ -45,7 +45,8 @@ int dz_cli_fail(const dz_err *err) {
     return dz_exit_of(err->status);
 }
 
-static void say(const char *before, const char *fmt, va_list args) {
+__attribute__((format(printf, 2, 0))) static void say(const char *before, const char *fmt,
+                                                      va_list args) {
     (void) fflush(stdout); /* so that the two keep their order on a terminal */
     (void) fputs(before, stderr);
     (void) vfprintf(stderr, fmt, args);
