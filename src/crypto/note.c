@@ -93,10 +93,12 @@ dz_status dz_note_sign(dz_slice text, dz_slice name, const uint8_t secret_key[64
     return DZ_OK;
 }
 
-/* 0 when the text is not the one spelling of at most `max` bytes. */
-static size_t decode(dz_slice base64, uint8_t *to, size_t max) {
+size_t dz_base64_decode(dz_slice base64, uint8_t *to, size_t max) {
     size_t len = 0;
 
+    for (size_t i = 0; i < base64.len; i++)
+        if (base64.data[i] >= 0x80) /* libsodium 1.0.18 takes some of these for letters */
+            return 0;
     if (sodium_base642bin(to, max, (const char *) base64.data, base64.len, NULL, &len, NULL,
                           sodium_base64_VARIANT_ORIGINAL) != 0)
         return 0;
@@ -113,7 +115,7 @@ static bool parse_line(dz_slice bytes, dz_note_line *ret_line) {
 
     if (!dz_reader_ok(&r) || memcmp(dash.data, EM_DASH, EM_DASH_LEN) != 0 || !name_is_good(name))
         return false;
-    len = decode(base64, sig, sizeof sig);
+    len = dz_base64_decode(base64, sig, sizeof sig);
     if (len <= 4)
         return false;
     *ret_line = (dz_note_line){ .name = name,
@@ -165,7 +167,7 @@ dz_status dz_note_verify(const dz_note *note, dz_slice name, const uint8_t publi
 
         if (l->key_id != id || !dz_slice_eq(l->name, name))
             continue;
-        if (decode(l->base64, sig, sizeof sig) != sizeof sig ||
+        if (dz_base64_decode(l->base64, sig, sizeof sig) != sizeof sig ||
             crypto_sign_verify_detached(sig + 4, note->text.data, note->text.len, public_key) != 0)
             return DZ_FAIL(err, DZ_E_CORRUPT, "note: signature line %zu does not verify", i + 1);
         found = true;

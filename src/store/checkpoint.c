@@ -56,7 +56,6 @@ dz_status dz_checkpoint_parse_text(dz_slice text, dz_slice *ret_origin, dz_check
     dz_slice size = dz_read_until(&r, '\n');
     dz_slice root = dz_read_until(&r, '\n');
     dz_checkpoint head;
-    size_t root_len = 0;
 
     if (!dz_reader_ok(&r) || origin.len == 0)
         return DZ_FAIL(err, DZ_E_MALFORMED, "checkpoint: fewer than three lines");
@@ -65,26 +64,24 @@ dz_status dz_checkpoint_parse_text(dz_slice text, dz_slice *ret_origin, dz_check
             return DZ_FAIL(err, DZ_E_MALFORMED, "checkpoint: an empty extension line");
     if (!parse_size(size, &head.size))
         return DZ_FAIL(err, DZ_E_MALFORMED, "checkpoint: the tree size is not a number up to 2^40");
-    if (sodium_base642bin(head.root.b, sizeof head.root.b, (const char *) root.data, root.len, NULL,
-                          &root_len, NULL, sodium_base64_VARIANT_ORIGINAL) != 0 ||
-        root_len != sizeof head.root.b)
+    if (dz_base64_decode(root, head.root.b, sizeof head.root.b) != sizeof head.root.b)
         return DZ_FAIL(err, DZ_E_MALFORMED, "checkpoint: the root is not 32 bytes in base64");
     *ret_origin = origin;
     *ret_head = head;
     return DZ_OK;
 }
 
-dz_status dz_checkpoint_read(dz_slice bytes, const dz_vault_id *vault, const uint8_t log_public[32],
+dz_status dz_checkpoint_read(dz_slice note, const dz_vault_id *vault, const uint8_t log_public[32],
                              dz_checkpoint *ret_head, dz_err *err) {
     char name[DZ_ORIGIN_TEXT];
     dz_slice want = { (const uint8_t *) name, DZ_ORIGIN_TEXT - 1 }, origin;
     dz_checkpoint head;
-    dz_note note;
+    dz_note parsed;
 
     dz_log_origin(vault, name);
-    DZ_TRY(dz_note_parse(bytes, &note, err));
-    DZ_TRY(dz_note_verify(&note, want, log_public, err));
-    DZ_TRY(dz_checkpoint_parse_text(note.text, &origin, &head, err));
+    DZ_TRY(dz_note_parse(note, &parsed, err));
+    DZ_TRY(dz_note_verify(&parsed, want, log_public, err));
+    DZ_TRY(dz_checkpoint_parse_text(parsed.text, &origin, &head, err));
     if (!dz_slice_eq(origin, want))
         return DZ_FAIL(err, DZ_E_CORRUPT, "checkpoint: of another log");
     *ret_head = head;

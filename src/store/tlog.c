@@ -370,17 +370,18 @@ static dz_status sweep_partials(int dirfd, unsigned keep, dz_err *err) {
 
 /* Opens the directory that holds the tile's file and gives the file's own name in *ret_name, a
  * part of `path`.  Directories that may not be durable yet are made and their parents synced:
- * the ones above .p come with each first tile of a thousand, .p with the first partial tile. */
-static dz_status open_tile_dir(const struct append *a, dz_tile_name tile, char *path, int *ret_dir,
+ * the ones above .p come with each first tile of a thousand, .p with the first partial tile.
+ * *dirfd is the caller's to close, also on failure. */
+static dz_status open_tile_dir(const struct append *a, dz_tile_name tile, char *path, int *dirfd,
                                const char **ret_name, dz_err *err) {
     unsigned had_width;
     uint64_t had = dz_tile_count(tile.level, a->log->state->head.size, &had_width);
     bool have_dirs = tile.index < had || tile.index % 1000 != 0;
     bool have_p = tile.index + 1 == had && had_width < DZ_TILE_WIDTH;
-    dz_autoclose int at = fcntl(a->log->logfd, F_DUPFD_CLOEXEC, 3);
     char *part = path;
 
-    if (at < 0)
+    *dirfd = fcntl(a->log->logfd, F_DUPFD_CLOEXEC, 3);
+    if (*dirfd < 0)
         return DZ_FAIL_ERRNO(err, "log: duplicating the directory");
     for (char *slash; (slash = strchr(part, '/')); part = slash + 1) {
         bool is_p = slash - part > 2 && slash[-1] == 'p' && slash[-2] == '.';
@@ -388,18 +389,16 @@ static dz_status open_tile_dir(const struct append *a, dz_tile_name tile, char *
 
         *slash = '\0';
         if (is_p ? !have_p : !have_dirs)
-            DZ_TRY(dz_durable_mkdir(at, part, 0700, err));
-        next = dz_os->openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+            DZ_TRY(dz_durable_mkdir(*dirfd, part, 0700, err));
+        next = dz_os->openat(*dirfd, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
         if (next < 0)
             return DZ_FAIL_ERRNO(err, "log: opening the directory %s", part);
-        (void) close(at);
-        at = next;
+        (void) close(*dirfd);
+        *dirfd = next;
         if (is_p)
-            DZ_TRY(sweep_partials(at, have_p ? had_width : 0, err));
+            DZ_TRY(sweep_partials(*dirfd, have_p ? had_width : 0, err));
     }
     *ret_name = part;
-    *ret_dir = at;
-    at = -1;
     return DZ_OK;
 }
 
@@ -501,17 +500,14 @@ static void drop_partials(const struct dz_tlog *log, uint64_t old_size, uint64_t
     }
 }
 
-static dz_status take_lock(int logfd, int *ret_fd, dz_err *err) {
-    dz_autoclose int fd =
-        dz_os->openat(logfd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-
-    if (fd < 0)
+/* *fd holds the lock until the caller closes it; it is the caller's to close also on failure. */
+static dz_status take_lock(int logfd, int *fd, dz_err *err) {
+    *fd = dz_os->openat(logfd, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (*fd < 0)
         return DZ_FAIL_ERRNO(err, "log: opening its lock");
-    while (dz_os->flock(fd, LOCK_EX) < 0)
+    while (dz_os->flock(*fd, LOCK_EX) < 0)
         if (errno != EINTR)
             return DZ_FAIL_ERRNO(err, "log: taking its lock");
-    *ret_fd = fd;
-    fd = -1;
     return DZ_OK;
 }
 

@@ -317,12 +317,12 @@ static dz_status check_name(struct verify *v, const char *path, dz_err *err) {
     }
     count = dz_tile_count(t.level, v->size, &last_width);
     width_now = t.index + 1 < count ? DZ_TILE_WIDTH : last_width;
-    if (t.index >= count || t.width > width_now)
-        tell(v, DZ_TLOG_LEFTOVER, path);
-    else if (t.width < width_now && width_now < DZ_TILE_WIDTH)
+    if (t.index < count && t.width == width_now)
+        return DZ_OK;
+    if (t.index < count && t.width < width_now && width_now < DZ_TILE_WIDTH)
         return check_older(v, t, err);
-    else if (t.width < width_now) /* below a full tile: the next append drops it */
-        tell(v, DZ_TLOG_LEFTOVER, path);
+    /* beyond the checkpoint, or below a full tile, where an append dies before it drops them */
+    tell(v, DZ_TLOG_LEFTOVER, path);
     return DZ_OK;
 }
 

@@ -77,6 +77,10 @@ static const struct {
     { "a key id and no signature", "a\n\n" DASH "n AAAAAA==\n", DZ_E_MALFORMED, 0 },
     { "base64 without padding", "a\n\n" DASH "n AAAAAAA\n", DZ_E_MALFORMED, 0 },
     { "base64 with spare bits", "a\n\n" DASH "n AAAAAAB=\n", DZ_E_MALFORMED, 0 },
+    { "base64 with a letter of another script",
+      "a\n\n" DASH "n AAA\xe2\x94\x80"
+      "AAAAAA=\n",
+      DZ_E_MALFORMED, 0 },
     { "something behind the signature", "a\n\n" DASH "n AAAAAAA= x\n", DZ_E_MALFORMED, 0 },
     { "a carriage return", "a\r\n\n" DASH "n AAAAAAA=\n", DZ_E_MALFORMED, 0 },
     { "a tab", "a\tb\n\n" DASH "n AAAAAAA=\n", DZ_E_MALFORMED, 0 },
