@@ -10,7 +10,7 @@ set -euo pipefail
 
 build=(
     build-essential meson ninja-build pkg-config python3
-    libsodium-dev libssl-dev libzstd-dev libxxhash-dev libjansson-dev
+    libsodium-dev libssl-dev libzstd-dev libxxhash-dev libcyaml-dev libjansson-dev
     libfuse3-dev fuse3
     libqrencode-dev libcairo2-dev libpango1.0-dev fonts-ipaexfont-gothic
     scdoc
@@ -21,6 +21,7 @@ test=(
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     mandoc shellcheck codespell git util-linux
     acl libcap2-bin e2fsprogs
+    libgfshare-bin            # another program combines our shares
     zbar-tools poppler-utils # read the printed shares back
     libgfshare-bin           # open our shares with other hands
 )

@@ -19,6 +19,8 @@ builds=("$@")
 fuzz_seconds=${FUZZ_SECONDS:-15}
 
 tools/install-deps.sh test || exit 1
+export LSAN_OPTIONS=suppressions=$PWD/tests/leaks-of-others.txt:print_suppressions=0
+export UBSAN_OPTIONS=print_stacktrace=1
 
 run_build() { # name, compiler, meson options; then the suites in the array `suites`
     local name=$1 compiler=$2 dir=build-test/$1 selected=() wrap=() again=() slow=1

@@ -47,13 +47,13 @@ static inline bool dz_reader_done(const dz_reader *r) {
 
 /* Takes exactly n bytes.  The only place the cursor moves. */
 static inline dz_slice dz_read_bytes(dz_reader *r, size_t n) {
-    dz_slice out = { 0 };
+    dz_slice out = { r->cur, n };
 
     if (r->bad || n > dz_reader_left(r)) { /* compare lengths; never compute cur + n first */
         r->bad = true;
+        out.len = 0; /* empty, yet not NULL: memcpy() of no bytes from it is defined */
         return out;
     }
-    out = (dz_slice){ r->cur, n };
     r->cur += n;
     return out;
 }
@@ -114,7 +114,7 @@ static inline dz_slice dz_read_field(dz_reader *r) {
     uint64_t n = dz_read_varint(r);
     if (r->bad || n > dz_reader_left(r)) {
         r->bad = true;
-        return (dz_slice){ 0 };
+        return (dz_slice){ r->cur, 0 };
     }
     return dz_read_bytes(r, (size_t) n);
 }
@@ -128,7 +128,7 @@ static inline dz_slice dz_read_until(dz_reader *r, uint8_t stop) {
         hit = memchr(r->cur, stop, dz_reader_left(r));
     if (!hit) {
         r->bad = true;
-        return (dz_slice){ 0 };
+        return (dz_slice){ r->cur, 0 };
     }
     out = dz_read_bytes(r, (size_t) (hit - r->cur));
     (void) dz_read_u8(r);
