@@ -21,7 +21,6 @@ test=(
     gcc-aarch64-linux-gnu libc6-dev-arm64-cross
     mandoc shellcheck codespell git util-linux
     acl libcap2-bin e2fsprogs
-    libgfshare-bin            # another program combines our shares
     zbar-tools poppler-utils # read the printed shares back
     libgfshare-bin           # open our shares with other hands
 )
