@@ -3,6 +3,7 @@
 #include <sodium.h>
 
 #include "core/hex.h"
+#include "crypto/base64.h"
 #include "crypto/hash.h"
 #include "crypto/share.h"
 
@@ -303,7 +304,6 @@ static dz_status parse(dz_slice file, keyfile *f, dz_err *err) {
     dz_slice rest = skip_mark(file), line, words;
     dz_autobuf_secret dz_buf again = { 0 };
     unsigned key_line;
-    size_t got = 0;
 
     if (file.len > DZ_KEYFILE_MAX)
         return DZ_FAIL(err, DZ_E_LIMIT, "key file of %zu bytes; at most %d are read", file.len,
@@ -320,9 +320,7 @@ static dz_status parse(dz_slice file, keyfile *f, dz_err *err) {
     DZ_TRY(parse_head(&rest, f, err));
     key_line = f->locked ? 6 : 5;
     DZ_TRY(read_line(&rest, key_line, "key", &words, err));
-    if (sodium_base642bin(f->body, body_bytes(f), (const char *) words.data, words.len, NULL, &got,
-                          NULL, sodium_base64_VARIANT_ORIGINAL) != 0 ||
-        got != body_bytes(f))
+    if (dz_base64_decode(words, f->body, body_bytes(f)) != body_bytes(f))
         return bad_line(key_line, "key", err);
 
     /* What was read, written again, gives the one right checksum: no second way to spell it. */

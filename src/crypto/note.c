@@ -2,6 +2,7 @@
 
 #include <sodium.h>
 
+#include "crypto/base64.h"
 #include "crypto/hash.h"
 
 static const char EM_DASH[] = "\xe2\x80\x94 "; /* U+2014 and the space behind it */
@@ -91,18 +92,6 @@ dz_status dz_note_sign(dz_slice text, dz_slice name, const uint8_t secret_key[64
     if (!dz_buf_ok(to))
         return DZ_FAIL(err, DZ_E_NOMEM, "note: out of memory");
     return DZ_OK;
-}
-
-size_t dz_base64_decode(dz_slice base64, uint8_t *to, size_t max) {
-    size_t len = 0;
-
-    for (size_t i = 0; i < base64.len; i++)
-        if (base64.data[i] >= 0x80) /* libsodium 1.0.18 takes some of these for letters */
-            return 0;
-    if (sodium_base642bin(to, max, (const char *) base64.data, base64.len, NULL, &len, NULL,
-                          sodium_base64_VARIANT_ORIGINAL) != 0)
-        return 0;
-    return len;
 }
 
 static bool parse_line(dz_slice bytes, dz_note_line *ret_line) {

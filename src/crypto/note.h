@@ -38,10 +38,6 @@ typedef struct dz_note {
 /* The first 4 bytes of SHA-256(name || "\n" || type || public key), big-endian. */
 uint32_t dz_note_key_id(dz_slice name, enum dz_note_type type, const uint8_t public_key[32]);
 
-/* Decodes base64 (RFC 4648 section 4) of at most `max` bytes: alphabet, padding, no spare bits, so
- * that bytes have one spelling.  0 when it is anything else. */
-size_t dz_base64_decode(dz_slice base64, uint8_t *to, size_t max);
-
 /* Appends the signed note of `text` to `to`: text, blank line, one line by this Ed25519 key.
  * The public half is taken from libsodium's form of the secret key.
  *   DZ_E_USAGE  text or name is not what a note may hold;  DZ_E_NOMEM */

@@ -407,7 +407,7 @@ dz_type_fit dz_magic_fit(dz_slice name, dz_type type, bool is_text) {
 
 const char *dz_type_name(unsigned type) {
     static const char *const names[] = {
-#define X(symbol, number, name) [number] = name,
+#define X(symbol, number, name) [number] = name, // NOLINT(bugprone-macro-parentheses)
         DZ_TYPES(X)
 #undef X
     };

@@ -4,6 +4,7 @@
 #include <sodium.h>
 
 #include "core/hex.h"
+#include "crypto/base64.h"
 #include "crypto/note.h"
 
 enum { ROOT_TEXT = sodium_base64_ENCODED_LEN(32, sodium_base64_VARIANT_ORIGINAL) /* with NUL */ };

@@ -147,8 +147,7 @@ static dz_status read_sealed_part(dz_slice plain, struct dz_commit *c, dz_err *e
     paths = dz_read_field(&r);
     excludes = dz_read_field(&r);
     problems = dz_read_field(&r);
-    if (!dz_reader_ok(&r) || host.len > HOST_MAX ||
-        memchr(host.data ? host.data : plain.data, 0, host.len))
+    if (!dz_reader_ok(&r) || host.len > HOST_MAX || memchr(host.data, 0, host.len))
         return DZ_FAIL(err, DZ_E_CORRUPT, "commit: the sealed part is malformed");
     c->host = strndup((const char *) host.data, host.len);
     dz_buf_put_slice(&c->paths, paths);
