@@ -65,14 +65,9 @@ static void put_problems(const struct dz_commit *c) {
     uint64_t all = c->errors + c->changed, shown = 0;
     dz_problem p;
 
-    for (; shown < PROBLEMS_SHOWN && dz_commit_next_problem(&r, &p); shown++) {
-        (void) fputs("dozo: ", stderr);
-        dz_put_path(stderr, p.path);
-        (void) fprintf(stderr, ": %s", problem_text(p.what));
-        if (p.what != DZ_PROBLEM_CHANGED)
-            (void) fprintf(stderr, ": %s", strerror((int) p.sys_errno));
-        (void) fputc('\n', stderr);
-    }
+    for (; shown < PROBLEMS_SHOWN && dz_commit_next_problem(&r, &p); shown++)
+        dz_say_path(p.path, problem_text(p.what),
+                    p.what == DZ_PROBLEM_CHANGED ? 0 : (int) p.sys_errno);
     if (all > shown)
         dz_say(T_("... and %llu more (--json lists up to %d)"), (unsigned long long) (all - shown),
                (int) DZ_COMMIT_PROBLEMS_MAX);

@@ -215,19 +215,38 @@ static int unlock(const struct dz_cli *cli, struct dz_vault *v) {
 
 int dz_cli_open(const struct dz_cli *cli, enum dz_need need, struct dz_vault **ret_vault) {
     DZ_AUTO(dz_vault) v = NULL;
+    dz_err log = { 0 };
+    int code = dz_cli_open_damaged(cli, need, &v, &log);
+
+    if (code != DZ_EXIT_OK)
+        return code;
+    if (log.status != DZ_OK) {
+        dz_say_error(&log);
+        dz_say_next(T_("See what is damaged with: dozo verify"));
+        return dz_exit_of(log.status);
+    }
+    *ret_vault = DZ_TAKE(v);
+    return DZ_EXIT_OK;
+}
+
+int dz_cli_open_damaged(const struct dz_cli *cli, enum dz_need need, struct dz_vault **ret_vault,
+                        dz_err *ret_log) {
+    DZ_AUTO(dz_vault) v = NULL;
     dz_err err = { 0 };
+    dz_status s, log_status = DZ_OK;
 
     if (!cli->vault)
         return dz_cli_usage(cli, T_("which vault? Give --vault DIR, or set DOZO_VAULT"));
-    if (dz_vault_open(cli->vault, &v, &err) != DZ_OK) {
-        (void) dz_err_context(&err, err.status, "vault %.80s", cli->vault);
+    s = dz_vault_open_damaged(cli->vault, &v, &log_status, &err);
+    if (s != DZ_OK) {
+        (void) dz_err_context(&err, s, "vault %.80s", cli->vault);
         dz_say_error(&err);
-        if (err.status == DZ_E_NOT_FOUND)
+        if (s == DZ_E_NOT_FOUND)
             dz_say_next(T_("A new vault is made with: dozo init DIR"));
-        if (err.status == DZ_E_CORRUPT)
-            dz_say_next(T_("See what is damaged with: dozo verify"));
-        return dz_exit_of(err.status);
+        return dz_exit_of(s);
     }
+    if (log_status != DZ_OK)
+        *ret_log = err;
     if (need == DZ_NEED_KEY && cli->n_keys == 0) {
         dz_say(T_("the vault is closed: this needs to read what it holds"));
         say_how_to_open(v);
@@ -266,6 +285,13 @@ void dz_reading_close(struct dz_reading *r) {
     dz_fetch_free(r->fetch);
     dz_vault_free(r->vault);
     *r = (struct dz_reading){ 0 };
+}
+
+int dz_cli_outside(const struct dz_cli *cli, const char *path) {
+    if (!cli->vault || !dz_vault_contains(cli->vault, path))
+        return DZ_EXIT_OK;
+    dz_say(T_("%s lies inside the vault: nothing that can be read may be written there"), path);
+    return DZ_EXIT_REFUSED;
 }
 
 dz_slice dz_cli_path(const char *typed) {

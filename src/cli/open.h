@@ -20,6 +20,11 @@ enum dz_need {
 /* DZ_EXIT_OK, and *ret_vault is the caller's; else the exit code, said already. */
 int dz_cli_open(const struct dz_cli *cli, enum dz_need need, struct dz_vault **ret_vault);
 
+/* The same for who looks for damage: when only the log is at fault, the vault is given all the
+ * same, with v->log NULL, and *ret_log says why (store/vault.h). */
+int dz_cli_open_damaged(const struct dz_cli *cli, enum dz_need need, struct dz_vault **ret_vault,
+                        dz_err *ret_log);
+
 /* Opens for reading, finds a snapshot and makes ready to fetch from it.  A zeroed struct may be
  * closed. */
 struct dz_reading {
@@ -30,6 +35,9 @@ struct dz_reading {
 };
 int dz_cli_read(const struct dz_cli *cli, const char *snapshot, struct dz_reading *ret_reading);
 void dz_reading_close(struct dz_reading *r);
+
+/* Refuses to write what was read to a place inside the vault, where it would lie open. */
+int dz_cli_outside(const struct dz_cli *cli, const char *path);
 
 /* Asks for a passphrase, twice if it is a new one, or takes it from --passphrase-file.  The caller
  * releases `to` with dz_buf_release_secret(). */

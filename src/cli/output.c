@@ -69,6 +69,16 @@ void dz_say_next(const char *fmt, ...) {
     va_end(args);
 }
 
+void dz_say_path(dz_slice path, const char *what, int sys_errno) {
+    (void) fflush(stdout);
+    (void) fputs("dozo: ", stderr);
+    dz_put_path(stderr, path);
+    (void) fprintf(stderr, ": %s", what);
+    if (sys_errno)
+        (void) fprintf(stderr, ": %s", strerror(sys_errno));
+    (void) fputc('\n', stderr);
+}
+
 /* --- numbers and times ------------------------------------------------------------------------ */
 
 void dz_size_text(uint64_t bytes, char ret_text[DZ_SIZE_TEXT]) {
@@ -232,7 +242,7 @@ json_t *dz_json_time(int64_t us) {
 }
 
 void dz_json_put(json_t *document) {
-    if (!document || json_dumpf(document, stdout, JSON_COMPACT) != 0)
+    if (!document || json_dumpf(document, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6)) != 0)
         dz_say(T_("out of memory while writing JSON"));
     (void) fputc('\n', stdout);
     json_decref(document);

@@ -25,6 +25,9 @@ void dz_say(const char *fmt, ...) DZ_PRINTF(1, 2);
 /* An indented line on stderr: what to do next. */
 void dz_say_next(const char *fmt, ...) DZ_PRINTF(1, 2);
 
+/* "dozo: PATH: WHAT" on stderr, with the system's reason unless sys_errno is 0. */
+void dz_say_path(dz_slice path, const char *what, int sys_errno);
+
 /* "1.5 GiB"; bytes below 1 KiB as "17 B". */
 enum { DZ_SIZE_TEXT = 16 };
 void dz_size_text(uint64_t bytes, char ret_text[DZ_SIZE_TEXT]);

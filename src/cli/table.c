@@ -12,5 +12,12 @@ const struct dz_command dz_commands[] = {
       dz_cmd_ls },
     { "cat", N_("write one file of a snapshot to standard output"), "cat SNAP PATH", NULL,
       dz_cmd_cat },
+    { "diff", N_("say what differs between two snapshots"), "diff A B", NULL, dz_cmd_diff },
+    { "restore", N_("write files of a snapshot back to disk"), "restore SNAP [PATH...] --to DIR",
+      dz_restore_options, dz_cmd_restore, .changes = true },
+    { "rebuild", N_("make the index again from the packs"), "rebuild", NULL, dz_cmd_rebuild,
+      .changes = true },
+    { "log", N_("show the transparency log, check a checkpoint"),
+      "log [--since N] [--verify CHECKPOINT]", dz_log_options, dz_cmd_log },
     { 0 },
 };
