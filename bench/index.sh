@@ -16,7 +16,7 @@ if [ -d /run/systemd/system ]; then
     exec systemd-run --quiet --scope -p MemoryMax="$limit" -p MemorySwapMax=0 "$prog" "$@"
 fi
 
-root= v=
+root="" v=""
 for m in $(awk '$3 == "cgroup2" { print $2 }' /proc/mounts); do
     if grep -qw memory "$m/cgroup.controllers" 2>/dev/null; then root=$m v=2; fi
 done

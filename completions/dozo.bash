@@ -24,7 +24,7 @@ _dozo() {
             ;;
         --passphrase-file | --lang | --source | --exclude | --to | --strip | --sample | --since | \
             --verify | --tar | --custodians | --threshold | --shares-dir | --key-file | --operators | \
-            --approvals) ((at++)) ;;
+            --approvals | --host-key) ((at++)) ;;
         -*) ;;
         *)
             if [[ -z $command ]]; then command=${words[at]}; else ((position++)); fi
@@ -37,7 +37,7 @@ _dozo() {
         _filedir -d
         return
         ;;
-    --key | --passphrase-file | --key-file | --operators | --tar | --verify)
+    --key | --passphrase-file | --key-file | --operators | --host-key | --tar | --verify)
         _filedir
         return
         ;;
@@ -55,7 +55,7 @@ _dozo() {
         case $command in
         init)
             options+=" --custodians --threshold --shares-dir --key-file --passphrase"
-            options+=" --operators --approvals"
+            options+=" --operators --approvals --host-key"
             ;;
         backup) options+=" --source --exclude --one-file-system --reread" ;;
         snapshots) options+=" --source" ;;

@@ -50,6 +50,8 @@ def main(dozo=None):
         for number, line in code(text):
             where = f"{name}:{number}"
             for found in re.finditer(r"(?:^|[\s/(])dozo((?:\s+[^\s|&;]+)*)", line.split("#")[0]):
+                if path.parent.name == "format":  # labels such as "dozo pack v1" are no commands
+                    break
                 words = found[1].split()
                 while words and words[0].startswith("-"):  # global options, some with a value
                     words = words[2 if words[0] in ("--vault", "--key", "--lang") else 1:]

@@ -13,8 +13,11 @@ demo=$build/demo
 tree=$demo/hospital
 [[ -x $dozo ]] || { echo "$dozo is not built; run: make" >&2; exit 1; }
 
-bold=$(tput bold 2>/dev/null || true)
-plain=$(tput sgr0 2>/dev/null || true)
+bold='' plain=''
+if [[ -t 1 ]]; then
+    bold=$(tput bold 2>/dev/null || true)
+    plain=$(tput sgr0 2>/dev/null || true)
+fi
 say() { printf '\n%s%s%s\n' "$bold" "$*" "$plain"; }
 # Shows a command as somebody would type it, and runs it; $1 is the exit code it must give.
 run() {
@@ -35,7 +38,7 @@ export DOZO_VAULT=$demo/vault
 
 say "1. A small hospital: results, pictures, claims, a database with holes. All of it is synthetic."
 tools/make-demo-tree.py "$tree"
-echo "$(find "$tree" -type f | wc -l) files below $tree   (called \$DEMO/hospital from here on)"
+echo "$(find "$tree" -type f -printf . | wc -c) names of files below $tree   (called \$DEMO/hospital from here on)"
 
 say "2. A vault. Its key exists only as five shares; any three of them open it."
 run 0 init "$DOZO_VAULT" --custodians 5 --threshold 3 --shares-dir "$demo/shares"
