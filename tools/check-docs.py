@@ -7,6 +7,7 @@ usage: check-docs.py [DOZO]     DOZO: the built program; its own help is then as
   `dozo COMMAND` has a man page, and every option of such a line is on that page or on dozo(1).
 - Every `make WORD` there is in the Makefile.
 - Every relative link in a Markdown file leads to a file.
+- Every page of docs/design is in its index.
 - Every man page's command is in the bash completion, and the other way round.
 - With DOZO: `dozo help COMMAND` works for each command that has a page.
 
@@ -69,6 +70,11 @@ def main(dozo=None):
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
             if not (path.parent / link).exists():
                 problems.append(f"{name}: the link to {link} leads nowhere")
+
+    index = tree.TOP / "docs/design/README.md"
+    for path in tree.files("docs/design/*.md"):
+        if path != index and f"({path.name})" not in index.read_text():
+            problems.append(f"docs/design/README.md does not name {path.name}")
 
     completion = (tree.TOP / "completions/dozo.bash").read_text()
     completed = re.search(r'commands="([^"]*)"', completion)[1].split()

@@ -129,7 +129,8 @@ dz_status dz_durable_replace(int tmpfd, int dirfd, const char *name, dz_slice co
 dz_status dz_read_file(int dirfd, const char *name, size_t limit, dz_buf *ret_content,
                        dz_err *err) {
     dz_autobuf dz_buf b = { 0 };
-    dz_autoclose int fd = dz_os->openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+    dz_autoclose int fd =
+        dz_os->openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
     struct stat st;
     uint8_t *to;
 

@@ -50,7 +50,7 @@ dz_status dz_lane_put(struct dz_lane *lane, enum dz_kind kind, dz_slice bytes, b
 struct dz_sink dz_lane_sink(struct dz_lane *lane);
 
 /* Makes everything durable and then the snapshot: packs, index run, commit record, log leaf, in
- * this order.  Fills commit->id, arrived_us, new_bytes, stored_bytes and packs.  No lane may be in use.
- * DZ_E_IO: the snapshot does not exist, unless the very last sync failed: then it may. */
+ * this order.  Fills commit->id, arrived_us, new_bytes, stored_bytes and packs.  No lane may be in
+ * use. DZ_E_IO: the snapshot does not exist, unless the very last sync failed: then it may. */
 dz_status dz_session_commit(struct dz_session *s, struct dz_commit *commit,
                             dz_err *err) DZ_MUST_CHECK;

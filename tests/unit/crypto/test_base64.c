@@ -29,9 +29,9 @@ static void text_is_read_or_refused(void **state) {
     const struct row *row = *state;
     uint8_t to[5];
 
-    assert_int_equal(
-        dz_base64_decode((dz_slice){ (const uint8_t *) row->text, strlen(row->text) }, to, sizeof to),
-        row->len);
+    assert_int_equal(dz_base64_decode((dz_slice){ (const uint8_t *) row->text, strlen(row->text) },
+                                      to, sizeof to),
+                     row->len);
     for (size_t i = 0; i < row->len; i++)
         assert_int_equal(to[i], i + 1);
 }
