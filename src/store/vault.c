@@ -168,10 +168,35 @@ void dz_vault_tmp_drop(struct dz_vault *v, const char *name, int fd) {
 
 /* --- making ---------------------------------------------------------------------------------- */
 
+/* Makes the name of `path` durable.  A directory above that we may write but not read is reached
+ * through its file system; `fd` is anything on it. */
+static dz_status sync_name(const char *path, int fd, dz_err *err) {
+    size_t len = strlen(path);
+    char parent[PATH_MAX];
+    int above, r;
+
+    while (len > 1 && path[len - 1] == '/')
+        len--;
+    while (len > 0 && path[len - 1] != '/')
+        len--;
+    if (snprintf(parent, sizeof parent, "%.*s", (int) len, path) >= (int) sizeof parent)
+        return DZ_FAIL(err, DZ_E_LIMIT, "a path of %zu bytes, limit is %d", len, PATH_MAX);
+    above = dz_os->openat(AT_FDCWD, len ? parent : ".", DIR_FLAGS, 0);
+    r = above >= 0 ? dz_os->fsync(above) : errno == EACCES ? dz_os->syncfs(fd) : -1;
+    if (r < 0) {
+        dz_status s = DZ_FAIL_ERRNO(err, "syncing the directory above");
+        close_fd(&above);
+        return s;
+    }
+    close_fd(&above);
+    return DZ_OK;
+}
+
 static dz_status make_empty_dir(const char *path, int *ret_fd, dz_err *err) {
     int fd, twin;
     struct dirent *e;
     bool empty = true;
+    dz_status s;
     DIR *d;
 
     if (dz_os->mkdirat(AT_FDCWD, path, 0700) < 0 && errno != EEXIST)
@@ -194,6 +219,11 @@ static dz_status make_empty_dir(const char *path, int *ret_fd, dz_err *err) {
         return DZ_FAIL(err, DZ_E_EXISTS,
                        "the directory is not empty; a new vault wants an empty one");
     }
+    s = sync_name(path, fd, err);
+    if (s != DZ_OK) {
+        close_fd(&fd);
+        return s;
+    }
     *ret_fd = fd;
     return DZ_OK;
 }
@@ -214,7 +244,7 @@ static dz_status write_host_key(struct dz_vault *v, int tmpfd, const char *elsew
         return DZ_FAIL_ERRNO(err, "creating the host key file");
     s = dz_write_all(fd, dz_buf_slice(&b)) < 0 || dz_os->fsync(fd) < 0
             ? DZ_FAIL_ERRNO(err, "writing the host key file")
-            : DZ_OK;
+            : sync_name(elsewhere, fd, err);
     (void) dz_os->close(fd);
     return s;
 }
