@@ -491,6 +491,9 @@ dz_status dz_session_commit(struct dz_session *s, struct dz_commit *commit, dz_e
     DZ_TRY(finish_pack(s, false, err));
     DZ_TRY(finish_pack(s, true, err));
     DZ_TRY(publish_run(s, err));
+    /* also the names of packs that others gave and perhaps did not live to sync: we rely on them */
+    if (dz_os->fsync(s->vault->packsfd) < 0)
+        return DZ_FAIL_ERRNO(err, "syncing the directory of packs");
 
     dz_random(commit->id, sizeof commit->id);
     commit->arrived_us = dz_now_us();
