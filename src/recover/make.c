@@ -8,6 +8,7 @@
 #include "core/hex.h"
 #include "core/os.h"
 #include "core/text.h"
+#include "recover/layout.h"
 
 enum { TEMP_NAME = 6 + 32 + 1 };
 
@@ -222,47 +223,6 @@ static int attempt_file(struct making *k) {
                          k->mode);
 }
 
-/* Where content goes in the file: data after holes. */
-struct layout {
-    dz_reader extents;
-    bool sparse;
-    uint64_t at;   /* in the file */
-    uint64_t left; /* of the extent; without extents, of the file */
-};
-
-/* The next run of data: false when the extents say something impossible. */
-static bool layout_step(struct layout *l, uint64_t size) {
-    while (l->sparse && l->left == 0) {
-        uint64_t hole = dz_read_varint(&l->extents);
-        uint64_t data = dz_read_varint(&l->extents);
-
-        if (!dz_reader_ok(&l->extents) || hole > size - l->at || data > size - l->at - hole)
-            return false;
-        l->at += hole;
-        l->left = data;
-    }
-    return l->left > 0;
-}
-
-/* Checks that extents and content say the same, before anything is made. */
-static bool layout_fits(dz_slice extents, uint64_t content, const dz_entry *e) {
-    struct layout l = { .extents = dz_reader_over(extents) };
-    uint64_t data = 0;
-
-    if (!extents.data)
-        return content == e->size || (e->flags & DZ_ENTRY_CHANGED);
-    while (dz_reader_left(&l.extents) > 0) {
-        uint64_t hole = dz_read_varint(&l.extents);
-        uint64_t run = dz_read_varint(&l.extents);
-
-        if (!dz_reader_ok(&l.extents) || hole > e->size - l.at || run > e->size - l.at - hole)
-            return false;
-        l.at += hole + run;
-        data += run;
-    }
-    return data == content;
-}
-
 static int write_at(int fd, const uint8_t *data, size_t len, uint64_t at) {
     while (len > 0) {
         ssize_t n = dz_os->pwrite(fd, data, len, (off_t) at);
@@ -280,20 +240,19 @@ static int write_at(int fd, const uint8_t *data, size_t len, uint64_t at) {
     return 0;
 }
 
-static int write_chunk(int fd, dz_slice bytes, struct layout *l, uint64_t size) {
+static int write_chunk(int fd, dz_slice bytes, dz_layout *l) {
     while (bytes.len > 0) {
         size_t n;
 
-        if (!layout_step(l, size)) {
-            errno = EFBIG; /* layout_fits() has ruled it out */
+        if (!dz_layout_step(l)) {
+            errno = EFBIG; /* dz_layout_fits() has ruled it out */
             return -1;
         }
         n = bytes.len < l->left ? bytes.len : (size_t) l->left;
         if (write_at(fd, bytes.data, n, l->at) != 0)
             return -1;
         bytes = (dz_slice){ bytes.data + n, bytes.len - n };
-        l->at += n;
-        l->left -= n;
+        dz_layout_take(l, n);
     }
     return 0;
 }
@@ -301,10 +260,7 @@ static int write_chunk(int fd, dz_slice bytes, struct layout *l, uint64_t size) 
 /* Fills the file.  `first` is its first chunk, held already (or without bytes); it is dropped. */
 static dz_status fill(struct making *k, int fd, struct dz_held *first, bool *ret_whole) {
     const struct dz_supply *s = k->m->supply;
-    dz_slice extents = dz_entry_field(k->e, DZ_TAG_EXTENTS);
-    struct layout l = { .extents = dz_reader_over(extents),
-                        .sparse = extents.data != NULL,
-                        .left = extents.data ? 0 : k->size };
+    dz_layout l = dz_layout_begin(dz_entry_field(k->e, DZ_TAG_EXTENTS), k->size);
     struct dz_held held = *first;
     bool holding = first->bytes.len > 0;
 
@@ -316,7 +272,7 @@ static dz_status fill(struct making *k, int fd, struct dz_held *first, bool *ret
         int failed = 0;
 
         if (holding) {
-            if (write_chunk(fd, held.bytes, &l, k->size) != 0)
+            if (write_chunk(fd, held.bytes, &l) != 0)
                 failed = errno;
             s->drop(s->ctx, &held);
             if (failed) {
@@ -371,15 +327,10 @@ static dz_status begin_content(struct making *k, struct dz_held *ret_held, bool 
 
     *ret_good = false;
     *ret_held = (struct dz_held){ 0 };
-    if (status == DZ_OK &&
-        (!layout_fits(dz_entry_field(k->e, DZ_TAG_EXTENTS), dz_content_reader_size(r), k->e) ||
-         k->e->size > INT64_MAX))
+    if (status == DZ_OK && !dz_layout_fits(k->e, dz_content_reader_size(r), &k->size))
         status = DZ_E_CORRUPT;
-    if (status == DZ_OK) { /* what changed while it was read may have another size than it said */
-        k->size =
-            dz_entry_field(k->e, DZ_TAG_EXTENTS).data ? k->e->size : dz_content_reader_size(r);
+    if (status == DZ_OK)
         status = dz_content_reader_next(r, &span, &end, k->err);
-    }
     if (status == DZ_OK && !end)
         status = s->hold(s->ctx, &span.id, ret_held, k->err);
     if (status == DZ_OK && !end && ret_held->bytes.len != span.length) {
