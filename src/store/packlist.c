@@ -64,7 +64,8 @@ static void without_damaged(struct dz_vault *v, struct dz_packlist *l) {
     l->n = kept;
 }
 
-dz_status dz_packlist_read(struct dz_vault *v, struct dz_packlist *ret_list, dz_err *err) {
+/* All packs, damaged or not. */
+static dz_status list_all(struct dz_vault *v, struct dz_packlist *ret_list, dz_err *err) {
     dz_autobuf dz_buf ids = { 0 };
     struct dz_packlist l;
 
@@ -77,13 +78,23 @@ dz_status dz_packlist_read(struct dz_vault *v, struct dz_packlist *ret_list, dz_
         memcpy(l.ids, ids.data, l.n * sizeof *l.ids);
         qsort(l.ids, l.n, sizeof *l.ids, by_id);
     }
-    without_damaged(v, &l);
     *ret_list = l;
+    return DZ_OK;
+}
+
+dz_status dz_packlist_read(struct dz_vault *v, struct dz_packlist *ret_list, dz_err *err) {
+    DZ_TRY(list_all(v, ret_list, err));
+    without_damaged(v, ret_list);
     return DZ_OK;
 }
 
 dz_status dz_packlist_mark_damaged(struct dz_vault *v, int tmpfd, const dz_pack_id *ids, size_t n,
                                    dz_err *err) {
+    if (n == 0) {
+        if (dz_os->unlinkat(v->cachefd, damaged_name, 0) < 0 && errno != ENOENT)
+            return DZ_FAIL_ERRNO(err, "forgetting the list of damaged packs");
+        return DZ_OK;
+    }
     return dz_durable_replace(tmpfd, v->cachefd, damaged_name,
                               (dz_slice){ (const uint8_t *) ids, n * sizeof *ids }, err);
 }
@@ -108,15 +119,16 @@ dz_status dz_catalog_add_table(struct dz_index_builder *b, const dz_pack_id *id,
     return DZ_OK;
 }
 
-/* Adds the packs that no run covers.  Tables are the packs' own: what they say is authenticated. */
+/* Adds the packs that no run covers, damaged ones too: what is whole in them can be read on. Tables
+ * are the packs' own: what they say is authenticated. */
 static dz_status cover_missing(struct dz_vault *v, struct dz_catalog *c, int tmpfd,
                                uint64_t *ret_read, dz_err *err) {
     DZ_AUTO(dz_index_builder) b = NULL;
     uint8_t run[DZ_INDEX_ID_LEN];
     uint64_t read = 0;
 
-    for (size_t i = 0; i < c->packs.n; i++) {
-        const dz_pack_id *id = &c->packs.ids[i];
+    for (size_t i = 0; i < c->all.n; i++) {
+        const dz_pack_id *id = &c->all.ids[i];
         dz_pack_table t = { 0 };
         bool covered = false;
         dz_status s;
@@ -145,6 +157,7 @@ static dz_status cover_missing(struct dz_vault *v, struct dz_catalog *c, int tmp
 void dz_catalog_close(struct dz_catalog *c) {
     dz_index_close(c->index);
     dz_packlist_release(&c->packs);
+    dz_packlist_release(&c->all);
     *c = (struct dz_catalog){ 0 };
 }
 
@@ -173,7 +186,14 @@ static dz_status catalog_open(struct dz_vault *v, int tmpfd, struct dz_catalog *
         DZ_TRY(dz_index_open(v->indexfd, v->host->vault.b, &c->index, err));
     }
     /* after the index: it must not speak of packs that are younger than the list */
-    DZ_TRY(dz_packlist_read(v, &c->packs, err));
+    DZ_TRY(list_all(v, &c->all, err));
+    c->packs.ids = calloc(c->all.n + 1, sizeof *c->packs.ids);
+    if (!c->packs.ids)
+        return DZ_FAIL(err, DZ_E_NOMEM, "listing packs: out of memory");
+    c->packs.n = c->all.n;
+    if (c->all.n)
+        memcpy(c->packs.ids, c->all.ids, c->all.n * sizeof *c->packs.ids);
+    without_damaged(v, &c->packs);
     s = cover_missing(v, c, tmpfd, read, err);
     if (s == DZ_E_CORRUPT) { /* a run was found damaged only when it was asked */
         DZ_TRY(dz_index_drop_damaged(c->index, v->indexfd, &dropped, err));

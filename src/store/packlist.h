@@ -24,9 +24,10 @@ bool dz_packlist_has(const struct dz_packlist *l, const uint8_t pack[DZ_SHA256_B
 /* An index and the packs it may speak of. */
 struct dz_catalog {
     struct dz_index *index;
-    struct dz_packlist packs;
+    struct dz_packlist packs; /* that may be relied on */
+    struct dz_packlist all;   /* and those found damaged: parts of them can still be read */
 };
-/* Opens the index, dropping damaged runs, and brings it up to date with the packs in `tmpfd` (a
+/* Opens the index, dropping damaged runs, and brings it up to date with all packs in `tmpfd` (a
  * writer's directory).  `all` builds it anew.  *ret_read (may be NULL) counts the packs whose
  * tables were read; packs whose table does not open are passed over (verify names them).
  * DZ_E_IO, DZ_E_NOMEM. */
@@ -42,7 +43,7 @@ dz_status dz_catalog_find(struct dz_catalog *c, const dz_name *name, dz_place *r
 dz_status dz_catalog_add_table(struct dz_index_builder *b, const dz_pack_id *id,
                                const dz_pack_table *t, dz_err *err) DZ_MUST_CHECK;
 
-/* What verification found damaged: kept so that it is not relied on again.  Replaces the list.
- * DZ_E_IO, DZ_E_NOMEM. */
+/* What verification found damaged: kept so that it is not relied on again.  Replaces the list; n is
+ * 0: nothing is damaged any more.  DZ_E_IO, DZ_E_NOMEM. */
 dz_status dz_packlist_mark_damaged(struct dz_vault *v, int tmpfd, const dz_pack_id *ids, size_t n,
                                    dz_err *err) DZ_MUST_CHECK;
