@@ -214,6 +214,7 @@ static dz_status read_row(dz_reader *r, uint64_t table_offset, uint64_t *at, dz_
     dz_pack_segment *seg = &t->segments[t->n_segments];
     uint8_t kind = dz_read_u8(r);
     uint64_t offset = dz_read_varint(r), length = dz_read_varint(r), count = dz_read_varint(r);
+    uint64_t sum = 0;
     dz_slice names;
 
     /* segments stand in order, without overlap, before the table */
@@ -231,8 +232,11 @@ static dz_status read_row(dz_reader *r, uint64_t table_offset, uint64_t *at, dz_
                               .first = (uint32_t) t->n_names };
     for (uint64_t i = 0; i < count; i++) {
         uint64_t raw = dz_read_varint(r);
-        if (!dz_reader_ok(r) || raw > DZ_SEGMENT_RAW_MAX)
-            return DZ_FAIL(err, DZ_E_CORRUPT, "pack table: row %zu is cut short", t->n_segments);
+        if (!dz_reader_ok(r) || raw > DZ_SEGMENT_RAW_MAX - sum)
+            return DZ_FAIL(err, DZ_E_CORRUPT,
+                           "pack table: row %zu is cut short, or holds more than %d raw bytes",
+                           t->n_segments, DZ_SEGMENT_RAW_MAX);
+        sum += raw;
         memcpy(t->names[t->n_names].b, names.data + i * sizeof(dz_name), sizeof(dz_name));
         t->lengths[t->n_names++] = (uint32_t) raw;
     }
