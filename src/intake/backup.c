@@ -645,10 +645,13 @@ static void note_problem(struct assembler *a, dz_slice path, uint8_t what, int e
         a->commit->changed++;
     else
         a->commit->errors++;
-    if (a->problems_kept++ >= DZ_COMMIT_PROBLEMS_MAX || path.len > 65536)
+    /* long paths must not make the commit too large to be written */
+    if (a->problems_kept >= DZ_COMMIT_PROBLEMS_MAX ||
+        a->commit->problems.len + path.len > DZ_COMMIT_MAX / 4)
         return;
+    a->problems_kept++;
     dz_buf_put_u8(&a->commit->problems, what);
-    dz_buf_put_varint(&a->commit->problems, (uint64_t) e);
+    dz_buf_put_varint(&a->commit->problems, e > 0 ? (uint64_t) e : 0);
     dz_buf_put_field(&a->commit->problems, path);
 }
 

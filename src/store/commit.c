@@ -138,6 +138,26 @@ static dz_status read_host_part(dz_slice plain, struct dz_commit *c, dz_err *err
     return dz_buf_ok(&c->packs) ? DZ_OK : DZ_FAIL(err, DZ_E_NOMEM, "commit: out of memory");
 }
 
+/* True when the bytes are whole fields and nothing else. */
+static bool fields_ok(dz_slice fields) {
+    dz_reader r = dz_reader_over(fields);
+
+    while (dz_reader_left(&r) > 0 && dz_reader_ok(&r))
+        (void) dz_read_field(&r);
+    return dz_reader_done(&r);
+}
+
+/* True when every problem can be read, so that none is passed over in silence. */
+static bool problems_ok(dz_slice problems) {
+    dz_reader r = dz_reader_over(problems);
+    unsigned n = 0;
+    dz_problem p;
+
+    while (n <= DZ_COMMIT_PROBLEMS_MAX && dz_commit_next_problem(&r, &p))
+        n++;
+    return dz_reader_done(&r);
+}
+
 static dz_status read_sealed_part(dz_slice plain, struct dz_commit *c, dz_err *err) {
     dz_reader r = dz_reader_over(plain);
     dz_slice host, paths, excludes, problems;
@@ -147,7 +167,8 @@ static dz_status read_sealed_part(dz_slice plain, struct dz_commit *c, dz_err *e
     paths = dz_read_field(&r);
     excludes = dz_read_field(&r);
     problems = dz_read_field(&r);
-    if (!dz_reader_ok(&r) || host.len > HOST_MAX || memchr(host.data, 0, host.len))
+    if (!dz_reader_ok(&r) || host.len > HOST_MAX || memchr(host.data, 0, host.len) ||
+        !fields_ok(paths) || !fields_ok(excludes) || !problems_ok(problems))
         return DZ_FAIL(err, DZ_E_CORRUPT, "commit: the sealed part is malformed");
     c->host = strndup((const char *) host.data, host.len);
     dz_buf_put_slice(&c->paths, paths);
@@ -222,15 +243,18 @@ dz_status dz_commit_read(dz_slice bytes, const struct dz_host_keys *host,
 }
 
 bool dz_commit_next_problem(dz_reader *r, dz_problem *ret_problem) {
+    uint64_t sys_errno;
     dz_problem p;
 
     if (dz_reader_left(r) == 0)
         return false;
     p.what = dz_read_u8(r);
-    p.sys_errno = (uint32_t) dz_read_varint(r);
+    sys_errno = dz_read_varint(r);
     p.path = dz_read_field(r);
+    r->bad |= sys_errno > INT32_MAX;
     if (!dz_reader_ok(r))
         return false;
+    p.sys_errno = (uint32_t) sys_errno;
     *ret_problem = p;
     return true;
 }
