@@ -136,6 +136,7 @@ static dz_status take(const struct raw *raw, struct dz_vault_config *c, dz_err *
         return DZ_FAIL(err, DZ_E_MALFORMED,
                        "vault.yaml: id, recipient and log_public are lower-case hex digits");
     if (raw->custodians > DZ_SHARES_MAX || raw->threshold > raw->custodians ||
+        (raw->threshold == 0) != (raw->custodians == 0) ||
         raw->commitments_count != raw->custodians || raw->approvals > raw->operators_count)
         return DZ_FAIL(
             err, DZ_E_MALFORMED,
@@ -143,6 +144,9 @@ static dz_status take(const struct raw *raw, struct dz_vault_config *c, dz_err *
             "do not fit together",
             raw->threshold, raw->custodians, raw->commitments_count, raw->approvals,
             raw->operators_count);
+    if (!plain_text(raw->host_key))
+        return DZ_FAIL(err, DZ_E_MALFORMED,
+                       "vault.yaml: host_key has control characters, \" or \\");
     c->epoch = raw->epoch;
     c->created_us = raw->created_us;
     c->custodians = raw->custodians;
@@ -154,6 +158,9 @@ static dz_status take(const struct raw *raw, struct dz_vault_config *c, dz_err *
     if (!c->host_key || !c->operators || !c->commitments)
         return DZ_FAIL(err, DZ_E_NOMEM, "vault.yaml: out of memory");
     for (unsigned i = 0; i < raw->operators_count; i++) {
+        if (!plain_text(raw->operators[i]))
+            return DZ_FAIL(err, DZ_E_MALFORMED,
+                           "vault.yaml: operator %u has control characters, \" or \\", i + 1);
         c->operators[i] = strdup(raw->operators[i]);
         if (!c->operators[i])
             return DZ_FAIL(err, DZ_E_NOMEM, "vault.yaml: out of memory");
