@@ -6,7 +6,10 @@
 #include "core/hex.h"
 #include "store/vault.h"
 
-enum { VERSION = 1 };
+enum {
+    VERSION = 1,
+    BRACKETS_MAX = 1000, /* libyaml takes quadratic time in open brackets: minutes for 250,000 */
+};
 
 struct raw {
     char *dozo;
@@ -174,6 +177,14 @@ static dz_status take(const struct raw *raw, struct dz_vault_config *c, dz_err *
     return DZ_OK;
 }
 
+static bool too_many_brackets(dz_slice text) {
+    size_t n = 0;
+
+    for (size_t i = 0; i < text.len; i++)
+        n += text.data[i] == '[' || text.data[i] == '{';
+    return n > BRACKETS_MAX;
+}
+
 dz_status dz_vault_config_read(dz_slice text, struct dz_vault_config *ret_config, dz_err *err) {
     char first[160] = "";
     const cyaml_config_t how = {
@@ -191,6 +202,8 @@ dz_status dz_vault_config_read(dz_slice text, struct dz_vault_config *ret_config
     if (text.len > DZ_VAULT_FILE_MAX)
         return DZ_FAIL(err, DZ_E_LIMIT, "vault.yaml: %zu bytes, limit is %d", text.len,
                        DZ_VAULT_FILE_MAX);
+    if (too_many_brackets(text))
+        return DZ_FAIL(err, DZ_E_LIMIT, "vault.yaml: more than %d brackets [ or {", BRACKETS_MAX);
     r = cyaml_load_data(text.data, text.len, &how, &schema, (cyaml_data_t **) &raw, NULL);
     if (r == CYAML_ERR_OOM)
         return DZ_FAIL(err, DZ_E_NOMEM, "vault.yaml: out of memory");
