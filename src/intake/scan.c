@@ -11,6 +11,8 @@
 
 enum {
     DIR_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK,
+    /* searching a directory above a root is enough: reading it may be forbidden */
+    LEAD_FLAGS = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
     LEVELS_MAX = 1 << 16
 };
 
@@ -22,6 +24,11 @@ struct level {
     size_t n, next;
     size_t path_len; /* of the directory's own path */
     dev_t dev;
+};
+
+struct file_system {
+    dev_t dev;
+    uint64_t id;
 };
 
 struct dz_scan {
@@ -36,8 +43,8 @@ struct dz_scan {
     dz_buf path;
     atomic_uint *open_count; /* shared with directories that outlive the scan */
     struct dz_dir *lead_dir; /* directory of the leading item, or of a root */
-    dev_t fs_dev;            /* memo of fs_of */
-    uint64_t fs_id;
+    struct file_system *fs;  /* those met so far */
+    size_t n_fs, last_fs;
 };
 
 struct dz_dir *dz_dir_ref(struct dz_dir *d) {
@@ -93,6 +100,7 @@ void dz_scan_free(struct dz_scan *s) {
     while (s->depth)
         level_release(&s->levels[--s->depth]);
     free(s->levels);
+    free(s->fs);
     dz_dir_unref(s->lead_dir);
     dz_buf_release(&s->path);
     dz_buf_release(&s->shown);
@@ -189,7 +197,7 @@ static int by_name(const void *a, const void *b, void *names) {
  * -1 when memory ran out. */
 static int list(int fd, struct level *l) {
     dz_autobuf dz_buf names = { 0 }, order = { 0 };
-    int twin = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), failed;
+    int twin = fcntl(fd, F_DUPFD_CLOEXEC, 0), failed; /* "." would have to be searched */
     DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
     struct dirent *e;
 
@@ -224,20 +232,48 @@ static int list(int fd, struct level *l) {
     return failed;
 }
 
-/* A stable name of the file system: its id, which ext4, xfs and btrfs derive from their UUID. */
-static uint64_t fs_of(struct dz_scan *s, int dirfd, dev_t dev) {
+/* The file system's own id, which ext4, xfs and btrfs derive from their UUID. */
+static uint64_t fs_id(int dirfd, const char *name) {
+    dz_autoclose int fd = openat(dirfd, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
     struct statfs fs;
+    uint64_t id = 0;
 
-    if (s->fs_id && s->fs_dev == dev)
-        return s->fs_id;
-    s->fs_dev = dev;
-    s->fs_id = 1;
-    if (fstatfs(dirfd, &fs) == 0) {
-        uint64_t id = 0;
-        memcpy(&id, &fs.f_fsid, sizeof id < sizeof fs.f_fsid ? sizeof id : sizeof fs.f_fsid);
-        s->fs_id = (id ^ (uint64_t) fs.f_type << 32) | 1;
+    if (fd < 0 || fstatfs(fd, &fs) < 0)
+        return 1;
+    memcpy(&id, &fs.f_fsid, sizeof id < sizeof fs.f_fsid ? sizeof id : sizeof fs.f_fsid);
+    return (id ^ (uint64_t) fs.f_type << 32) | 1;
+}
+
+/* A stable name of the file system `dev`, where `name` lies.  Two that have the same id (a cloned
+ * disk, kinds without ids) are told apart in the order they are met: otherwise files of both that
+ * have the same inode number would be taken for names of one. */
+static dz_status fs_of(struct dz_scan *s, int dirfd, const char *name, dev_t dev, uint64_t *ret_id,
+                       dz_err *err) {
+    struct file_system *grown;
+    uint64_t id;
+
+    if (s->n_fs == 0 || s->fs[s->last_fs].dev != dev) {
+        size_t i = 0;
+
+        while (i < s->n_fs && s->fs[i].dev != dev)
+            i++;
+        if (i == s->n_fs) {
+            id = fs_id(dirfd, name);
+            for (size_t k = 0; k < s->n_fs; k++)
+                if (s->fs[k].id == id) {
+                    id += 2;
+                    k = (size_t) -1; /* look through all of them again */
+                }
+            grown = reallocarray(s->fs, s->n_fs + 1, sizeof *grown);
+            if (!grown)
+                return DZ_FAIL(err, DZ_E_NOMEM, "scan: out of memory");
+            s->fs = grown;
+            s->fs[s->n_fs++] = (struct file_system){ dev, id };
+        }
+        s->last_fs = i;
     }
-    return s->fs_id;
+    *ret_id = s->fs[s->last_fs].id;
+    return DZ_OK;
 }
 
 static bool excluded(const struct dz_scan *s, dz_slice path, const char *name) {
@@ -284,51 +320,61 @@ static bool set_path(struct dz_scan *s, size_t base, const char *name) {
     return true;
 }
 
-/* Fills the item for `name` in `dir`; a directory is opened and listed at once, so that what
- * cannot be listed is said with its own item. */
-static dz_status visit(struct dz_scan *s, struct dz_dir *dir, dev_t parent_dev, bool descend,
+static bool is_skipped(const struct dz_scan *s, const struct stat *st) {
+    return S_ISDIR(st->st_mode) && st->st_dev == s->how.skip_dev && st->st_ino == s->how.skip_ino;
+}
+
+/* Opens and lists the item's directory, so that what cannot be listed is said with its own item. */
+static dz_status enter(struct dz_scan *s, dev_t parent_dev, struct dz_scan_item *item,
+                       bool *ret_skip, dz_err *err) {
+    int fd = openat(item->dir->fd, item->name, DIR_FLAGS);
+    struct dz_dir *sub;
+
+    if (fd < 0) {
+        item->list_errno = errno;
+        if (item->list_errno == EMFILE || item->list_errno == ENFILE)
+            return DZ_FAIL(err, DZ_E_LIMIT,
+                           "%u directories are open; raise the limit of open files (ulimit -n)",
+                           dz_scan_open_dirs(s));
+        return DZ_OK;
+    }
+    sub = dir_new(s, fd);
+    if (!sub)
+        return DZ_FAIL(err, DZ_E_NOMEM, "scan: out of memory");
+    /* what was opened counts: another directory may stand there by now, or an automount came */
+    if (fstat(fd, &item->st) == 0) {
+        item->mount_point = item->st.st_dev != parent_dev;
+        *ret_skip = is_skipped(s, &item->st);
+        if (*ret_skip || (item->mount_point && s->how.one_file_system)) {
+            dz_dir_unref(sub);
+            return DZ_OK;
+        }
+    }
+    return push(s, sub, item->st.st_dev, &item->list_errno, err);
+}
+
+/* Fills the item for `name` in `dir`; below a leading directory only the next one counts. */
+static dz_status visit(struct dz_scan *s, struct dz_dir *dir, dev_t parent_dev, bool leading,
                        struct dz_scan_item *item, bool *ret_skip, dz_err *err) {
     const char *name = strrchr((const char *) s->path.data, '/') + 1;
 
-    *ret_skip = false;
     *item = (struct dz_scan_item){ .path = { s->path.data + 1, s->path.len - 1 },
                                    .name = name,
                                    .dir = dir };
-    if (excluded(s, item->path, name)) {
-        *ret_skip = true;
+    *ret_skip = !leading && excluded(s, item->path, name);
+    if (*ret_skip)
         return DZ_OK;
-    }
     if (fstatat(dir->fd, name, &item->st, AT_SYMLINK_NOFOLLOW) < 0) {
         item->list_errno = errno;
         item->gone = true;
         return DZ_OK;
     }
     item->mount_point = S_ISDIR(item->st.st_mode) && item->st.st_dev != parent_dev;
-    item->fs = fs_of(s, dir->fd, item->st.st_dev);
-    if (!S_ISDIR(item->st.st_mode) || !descend)
-        return DZ_OK;
-    if (item->st.st_dev == s->how.skip_dev && item->st.st_ino == s->how.skip_ino) {
-        *ret_skip = true;
-        return DZ_OK;
-    }
-    if (!(item->mount_point && s->how.one_file_system)) {
-        int fd = openat(dir->fd, name, DIR_FLAGS);
-        struct dz_dir *sub;
-
-        if (fd < 0) {
-            item->list_errno = errno;
-            if (item->list_errno == EMFILE || item->list_errno == ENFILE)
-                return DZ_FAIL(err, DZ_E_LIMIT,
-                               "%u directories are open; raise the limit of open files (ulimit -n)",
-                               dz_scan_open_dirs(s));
-            return DZ_OK;
-        }
-        sub = dir_new(s, fd);
-        if (!sub)
-            return DZ_FAIL(err, DZ_E_NOMEM, "scan: out of memory");
-        DZ_TRY(push(s, sub, item->st.st_dev, &item->list_errno, err));
-    }
-    return DZ_OK;
+    *ret_skip = !leading && is_skipped(s, &item->st);
+    if (S_ISDIR(item->st.st_mode) && !leading && !*ret_skip &&
+        !(item->mount_point && s->how.one_file_system))
+        DZ_TRY(enter(s, parent_dev, item, ret_skip, err));
+    return fs_of(s, dir->fd, name, item->st.st_dev, &item->fs, err);
 }
 
 /* The next leading directory of the next root, or the root itself. */
@@ -341,7 +387,7 @@ static dz_status next_lead(struct dz_scan *s, struct dz_scan_item *item, bool *r
 
     *ret_skip = true;
     if (s->lead == 0) { /* start from "/" */
-        int fd = open("/", DIR_FLAGS);
+        int fd = open("/", root[1] == '\0' ? DIR_FLAGS : LEAD_FLAGS);
         dz_dir_unref(s->lead_dir);
         s->lead_dir = fd < 0 ? NULL : dir_new(s, fd);
         if (!s->lead_dir)
@@ -359,7 +405,7 @@ static dz_status next_lead(struct dz_scan *s, struct dz_scan_item *item, bool *r
                               : DZ_OK;
         }
     } else { /* go down into the directory given last */
-        int fd = openat(s->lead_dir->fd, strrchr((const char *) s->path.data, '/') + 1, DIR_FLAGS);
+        int fd = openat(s->lead_dir->fd, strrchr((const char *) s->path.data, '/') + 1, LEAD_FLAGS);
         if (fd < 0)
             return DZ_FAIL_ERRNO(err, "a directory above path number %zu", s->next_root + 1);
         dz_dir_unref(s->lead_dir);
@@ -380,7 +426,7 @@ static dz_status next_lead(struct dz_scan *s, struct dz_scan_item *item, bool *r
         s->next_root++;
     if (fstat(s->lead_dir->fd, &st) < 0)
         return DZ_FAIL_ERRNO(err, "a directory above path number %zu", s->next_root + 1);
-    DZ_TRY(visit(s, s->lead_dir, st.st_dev, is_root, item, ret_skip, err));
+    DZ_TRY(visit(s, s->lead_dir, st.st_dev, !is_root, item, ret_skip, err));
     if (!is_root && !*ret_skip) {
         /* roots that share leading directories show them once */
         size_t n = s->path.len;
@@ -412,7 +458,7 @@ dz_status dz_scan_next(struct dz_scan *s, struct dz_scan_item *ret_item, bool *r
                 return DZ_FAIL(err, DZ_E_LIMIT, "directories deeper than %d", LEVELS_MAX);
             if (!set_path(s, l->path_len, l->names + l->order[l->next++]))
                 return DZ_FAIL(err, DZ_E_NOMEM, "scan: out of memory");
-            DZ_TRY(visit(s, l->dir, l->dev, true, ret_item, &skip, err));
+            DZ_TRY(visit(s, l->dir, l->dev, false, ret_item, &skip, err));
         } else if (s->next_root < s->n_roots) {
             DZ_TRY(next_lead(s, ret_item, &skip, err));
         } else {

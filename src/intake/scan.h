@@ -26,7 +26,8 @@ void dz_dir_unref(struct dz_dir *d); /* closes with the last reference; NULL is 
 struct dz_scan_how {
     const char *const *paths; /* what to keep; symbolic links named here are followed */
     size_t n_paths;
-    const char *const *excludes; /* globs: without '/' against names, else against absolute paths */
+    const char *const *excludes; /* globs: without '/' against names, else against absolute
+                                     paths; the directories above `paths` are never left out */
     size_t n_excludes;
     bool one_file_system;
     dev_t skip_dev; /* a directory to leave out wherever it is met: the vault itself */
