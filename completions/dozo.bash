@@ -61,6 +61,7 @@ _dozo() {
         snapshots) options+=" --source" ;;
         ls) options+=" -l -R" ;;
         restore) options+=" --to --overwrite --strip" ;;
+        mount) options+=" -f --foreground --allow-other" ;;
         verify) options+=" --data --sample" ;;
         log) options+=" --since --verify" ;;
         export) options+=" --tar" ;;
