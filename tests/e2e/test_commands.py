@@ -155,6 +155,37 @@ class Commands(Case):
         write("nonsense", "nothing\n")
         self.refused(3, *self.closed, "log", "--verify", "nonsense")
 
+    def test_export_is_a_tar_that_others_read(self):
+        self.good(*self.opened, "export", "latest:files", "--tar", "out.tar")
+        os.mkdir("untarred")
+        subprocess.run(["tar", "-xf", "out.tar", "-C", "untarred"], check=True)
+        subprocess.run(["diff", "-r", "tree", f"untarred/{self.root}"], check=True)
+        self.refused(3, *self.opened, "export", "latest", "--tar", "out.tar", says="exists")
+        self.refused(4, *self.opened, "export", "latest", "--tar", "vault/tar", says="inside")
+        piped = self.run_dozo(*self.opened, "export", "latest:files", "--tar", "-")
+        self.assertTrue(piped.stdout == read("out.tar"))
+
+    def test_verify_finds_nothing_in_a_whole_vault(self):
+        closed = self.json(*self.closed, "verify")
+        self.assertEqual(closed["damaged"], [])
+        self.assertGreater(closed["checked"], 0)
+        opened = self.json(*self.opened, "verify", "--data")
+        self.assertEqual(opened["opened"], opened["checked"])
+        self.refused(4, *self.closed, "verify", "--data", says="--key FILE")
+        self.assertIn("No damage", self.good(*self.closed, "verify", "--sample", 50))
+        self.refused(2, *self.closed, "verify", "--sample", 101)
+
+    def test_status_is_red_while_nobody_outside_watches(self):
+        self.good(*self.closed, "verify")
+        got = self.json(*self.closed, "status", code=1)
+        self.assertEqual(got["state"], "red")
+        self.assertIn("no-witness", got["reasons"])
+        self.assertNotIn("never-verified", got["reasons"])
+        files = next(s for s in got["sources"] if s["source"] == "files")
+        self.assertEqual((files["snapshots"], files["newest"]), (2, self.second["snapshot"]))
+        self.assertEqual(got["log"]["size"], len(self.rows(*self.closed, "log")))
+        self.assertIn(got["fingerprint"], self.good(*self.closed, "status", code=1))
+
     def test_rebuild_makes_the_index_again(self):
         for name in os.listdir("vault/index"):
             os.remove("vault/index/" + name)
@@ -225,7 +256,7 @@ class Damage(Case):
         self.assertIn(name[:16].encode(), done.stderr)
         write(path, whole)
 
-    def test_cat_of_damaged_content_ends_with_1(self):
+    def test_damaged_content_is_found_and_named_and_cat_ends_with_1(self):
         for name in os.listdir("vault/packs"):
             path = "vault/packs/" + name
             if os.path.getsize(path) > 200_000:
@@ -233,8 +264,13 @@ class Damage(Case):
                 with open(path, "r+b") as file:
                     file.seek(150_000)
                     file.write(b"damaged, damaged")
+                damaged = name
         self.refused(1, "--vault", "vault", "--key", "key", "cat", "latest", self.dir / "tree/a",
                      says="damaged")
+        got = self.json("--vault", "vault", "verify", code=1)
+        self.assertEqual([d["object"] for d in got["damaged"]], ["packs/" + damaged])
+        self.assertEqual(len(got["damaged"][0]["snapshots"]), 2)
+        self.assertIn("damage-found", self.json("--vault", "vault", "status", code=1)["reasons"])
 
     def test_a_damaged_log_is_reported(self):
         self.good("init", "bad", "--key-file", "bad.key")
@@ -303,7 +339,7 @@ class Usage(Case):
     def test_messages_come_in_japanese(self):
         done = self.run_dozo("--lang", "ja", "--vault", "vault", "ls", "latest")
         self.assertEqual(done.returncode, 4)
-        self.assertIn("土蔵は閉じています", done.stderr.decode())
+        self.assertIn("保管庫は閉じています", done.stderr.decode())
         self.assertIn("使い方", self.good("help", env={"LANG": "ja_JP.UTF-8"}))
         self.assertNotIn("使い方", self.good("--lang", "en", "help", env={"LANG": "ja_JP.UTF-8"}))
 
