@@ -13,7 +13,8 @@ enum {
     DIR_FLAGS = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK,
     /* searching a directory above a root is enough: reading it may be forbidden */
     LEAD_FLAGS = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC,
-    LEVELS_MAX = 1 << 16
+    LEVELS_MAX = 1 << 16,
+    DEEP_PATH = 256 << 10, /* bytes: what lies deeper could not stand in a manifest */
 };
 
 /* A directory that is being walked: its names, sorted, and how far we are. */
@@ -33,8 +34,10 @@ struct file_system {
 
 struct dz_scan {
     struct dz_scan_how how;
-    char **roots; /* absolute, sorted in tree order, none inside another; owned */
-    size_t n_roots, next_root;
+    char **roots;  /* absolute, sorted in tree order, none inside another; owned */
+    char **within; /* those inside another root: with one_file_system they open what is mounted
+                      there */
+    size_t n_roots, next_root, n_within;
     /* the way from "/" down to the root that is next: its directories are items too */
     size_t lead;  /* bytes of the root's path already given as leading directories */
     dz_buf shown; /* the last leading directory given, so that roots share theirs */
@@ -96,7 +99,10 @@ void dz_scan_free(struct dz_scan *s) {
         return;
     for (size_t i = 0; i < s->n_roots; i++)
         free(s->roots[i]);
+    for (size_t i = 0; i < s->n_within; i++)
+        free(s->within[i]);
     free(s->roots);
+    free(s->within);
     while (s->depth)
         level_release(&s->levels[--s->depth]);
     free(s->levels);
@@ -143,7 +149,8 @@ static dz_status resolve(struct dz_scan *s, dz_err *err) {
     size_t kept = 0;
 
     s->roots = calloc(s->how.n_paths + 1, sizeof *s->roots);
-    if (!s->roots)
+    s->within = calloc(s->how.n_paths + 1, sizeof *s->within);
+    if (!s->roots || !s->within)
         return DZ_FAIL(err, DZ_E_NOMEM, "scan: out of memory");
     for (size_t i = 0; i < s->how.n_paths; i++) {
         s->roots[i] = realpath(s->how.paths[i], NULL);
@@ -156,7 +163,7 @@ static dz_status resolve(struct dz_scan *s, dz_err *err) {
     qsort(s->roots, s->n_roots, sizeof *s->roots, by_tree);
     for (size_t i = 0; i < s->n_roots; i++) {
         if (kept > 0 && inside(s->roots[kept - 1], s->roots[i]))
-            free(s->roots[i]);
+            s->within[s->n_within++] = s->roots[i];
         else
             s->roots[kept++] = s->roots[i];
     }
@@ -324,12 +331,34 @@ static bool is_skipped(const struct dz_scan *s, const struct stat *st) {
     return S_ISDIR(st->st_mode) && st->st_dev == s->how.skip_dev && st->st_ino == s->how.skip_ino;
 }
 
+/* With one_file_system: whether the mount point is left closed.  One that was named, or that leads
+ * to what was named, is entered all the same. */
+static bool stays_closed(const struct dz_scan *s, const struct dz_scan_item *item) {
+    if (!item->mount_point || !s->how.one_file_system || s->depth == 0) /* 0: a root */
+        return false;
+    for (size_t i = 0; i < s->n_within; i++)
+        if (inside((const char *) s->path.data, s->within[i]))
+            return false;
+    return true;
+}
+
+/* One deep tree must not cost all the rest. */
+static bool too_deep(const struct dz_scan *s) {
+    return s->depth >= (s->how.depth_max ? s->how.depth_max : LEVELS_MAX) ||
+           s->path.len > DEEP_PATH;
+}
+
 /* Opens and lists the item's directory, so that what cannot be listed is said with its own item. */
 static dz_status enter(struct dz_scan *s, dev_t parent_dev, struct dz_scan_item *item,
                        bool *ret_skip, dz_err *err) {
-    int fd = openat(item->dir->fd, item->name, DIR_FLAGS);
     struct dz_dir *sub;
+    int fd;
 
+    if (too_deep(s)) {
+        item->list_errno = ENAMETOOLONG;
+        return DZ_OK;
+    }
+    fd = openat(item->dir->fd, item->name, DIR_FLAGS);
     if (fd < 0) {
         item->list_errno = errno;
         if (item->list_errno == EMFILE || item->list_errno == ENFILE)
@@ -345,7 +374,7 @@ static dz_status enter(struct dz_scan *s, dev_t parent_dev, struct dz_scan_item 
     if (fstat(fd, &item->st) == 0) {
         item->mount_point = item->st.st_dev != parent_dev;
         *ret_skip = is_skipped(s, &item->st);
-        if (*ret_skip || (item->mount_point && s->how.one_file_system)) {
+        if (*ret_skip || stays_closed(s, item)) {
             dz_dir_unref(sub);
             return DZ_OK;
         }
@@ -371,8 +400,7 @@ static dz_status visit(struct dz_scan *s, struct dz_dir *dir, dev_t parent_dev, 
     }
     item->mount_point = S_ISDIR(item->st.st_mode) && item->st.st_dev != parent_dev;
     *ret_skip = !leading && is_skipped(s, &item->st);
-    if (S_ISDIR(item->st.st_mode) && !leading && !*ret_skip &&
-        !(item->mount_point && s->how.one_file_system))
+    if (S_ISDIR(item->st.st_mode) && !leading && !*ret_skip && !stays_closed(s, item))
         DZ_TRY(enter(s, parent_dev, item, ret_skip, err));
     return fs_of(s, dir->fd, name, item->st.st_dev, &item->fs, err);
 }
@@ -454,8 +482,6 @@ dz_status dz_scan_next(struct dz_scan *s, struct dz_scan_item *ret_item, bool *r
                 s->depth--;
                 continue;
             }
-            if (s->depth >= LEVELS_MAX)
-                return DZ_FAIL(err, DZ_E_LIMIT, "directories deeper than %d", LEVELS_MAX);
             if (!set_path(s, l->path_len, l->names + l->order[l->next++]))
                 return DZ_FAIL(err, DZ_E_NOMEM, "scan: out of memory");
             DZ_TRY(visit(s, l->dir, l->dev, false, ret_item, &skip, err));

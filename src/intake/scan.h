@@ -29,7 +29,10 @@ struct dz_scan_how {
     const char *const *excludes; /* globs: without '/' against names, else against absolute
                                      paths; the directories above `paths` are never left out */
     size_t n_excludes;
+    /* Does not enter what is mounted below a path, unless that was named too (or leads to what
+     * was); a path that is a mount point itself is entered. */
     bool one_file_system;
+    size_t depth_max; /* directories inside each other that are entered; 0: 65536 */
     dev_t skip_dev; /* a directory to leave out wherever it is met: the vault itself */
     ino_t skip_ino;
 };
@@ -54,7 +57,7 @@ void dz_scan_free(struct dz_scan *s); /* NULL is fine; held directories stay ope
 DZ_DEFINE_AUTO(dz_scan, dz_scan_free)
 
 /* The next object; *ret_end after the last.  What cannot be read is an item too, never an end.
- * DZ_E_NOMEM, DZ_E_LIMIT (deeper than the open-file limit allows). */
+ * DZ_E_NOMEM, DZ_E_LIMIT (no more files may be open). */
 dz_status dz_scan_next(struct dz_scan *s, struct dz_scan_item *ret_item, bool *ret_end,
                        dz_err *err) DZ_MUST_CHECK;
 
