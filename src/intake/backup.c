@@ -13,9 +13,11 @@
 #include "store/manifest.h"
 
 enum {
-    RING = 64,             /* items between walker and assembler */
-    BATCH_NODES = 256,     /* entries of a batch */
-    BATCH_BYTES = 4 << 20, /* bytes of its files: about one segment */
+    RING = 64,              /* items between walker and assembler */
+    BATCH_NODES = 256,      /* entries of a batch */
+    BATCH_BYTES = 4 << 20,  /* bytes of its files: about one segment */
+    BATCH_TEXT = 256 << 10, /* bytes of its paths */
+    HELD_MAX = 64 << 20,    /* bytes of finished entries that wait for their turn */
     WORKERS_MAX = 64,
     TARGET_MAX = 65536, /* bytes of a symlink's target */
     LINK_ID_BYTES = 16,
@@ -79,6 +81,7 @@ struct backup {
     pthread_cond_t changed;
     struct item *ring[RING];
     uint64_t head, run, tail; /* next to assemble, to work on, to add */
+    size_t held;              /* bytes of fields of items that are done */
     bool closed;              /* no more items come */
     dz_status failed;
     dz_err why;
@@ -109,6 +112,8 @@ static void item_free(struct item *it) {
         return;
     for (size_t i = 0; i < it->n; i++)
         dz_dir_unref(it->nodes[i].dir);
+    if (it->n)
+        explicit_bzero(it->nodes, it->n * sizeof *it->nodes); /* keys of the path cache */
     free(it->nodes);
     dz_buf_release(&it->text);
     dz_buf_release(&it->fields);
@@ -139,7 +144,10 @@ static struct item *ring_work(struct backup *b) {
     struct item *it = NULL;
 
     (void) pthread_mutex_lock(&b->lock);
-    while (b->run == b->tail && !b->closed && b->failed == DZ_OK)
+    /* many entries with large attributes: the assembler first.  If nothing before the next item
+     * is under way, nobody else can free memory, and it is worked on. */
+    while (((b->run == b->tail && !b->closed) || (b->held > HELD_MAX && b->run != b->head)) &&
+           b->failed == DZ_OK)
         (void) pthread_cond_wait(&b->changed, &b->lock);
     if (b->run < b->tail && b->failed == DZ_OK)
         it = b->ring[b->run++ % RING];
@@ -150,6 +158,7 @@ static struct item *ring_work(struct backup *b) {
 static void ring_done(struct backup *b, struct item *it) {
     (void) pthread_mutex_lock(&b->lock);
     it->done = true;
+    b->held += it->fields.len;
     (void) pthread_cond_broadcast(&b->changed);
     (void) pthread_mutex_unlock(&b->lock);
 }
@@ -165,6 +174,7 @@ static struct item *ring_take(struct backup *b) {
     if (b->failed == DZ_OK && b->head < b->tail) {
         it = b->ring[b->head % RING];
         b->ring[b->head++ % RING] = NULL;
+        b->held -= it->fields.len;
         (void) pthread_cond_broadcast(&b->changed);
     }
     (void) pthread_mutex_unlock(&b->lock);
@@ -206,8 +216,12 @@ static bool same_state(const struct stat *a, const struct stat *b) {
 
 /* Not touched so lately that the same time stamp could hide another change. */
 static bool settled(const struct backup *b, const struct stat *st) {
-    int64_t limit = b->began_us * 1000 - tick_ns;
-    return (int64_t) st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec < limit;
+    /* no fraction at all: a file system that counts whole seconds, or two at a time */
+    int64_t tick = st->st_ctim.tv_nsec || st->st_mtim.tv_nsec ? tick_ns : 2 * 1000000000LL;
+    int64_t limit = b->began_us * 1000 - tick, limit_s = limit / 1000000000;
+
+    return st->st_ctim.tv_sec < limit_s ||
+           (st->st_ctim.tv_sec == limit_s && st->st_ctim.tv_nsec < limit % 1000000000);
 }
 
 static void put_link(const struct backup *b, const struct node *n, dz_buf *fields) {
@@ -295,8 +309,8 @@ static dz_status read_opened(struct worker *w, struct node *n, const char *name,
             if (s == DZ_OK)
                 s = dz_content_builder_finish(w->content, fields, err);
             if (w->span.read != x.content) { /* shorter than it was: what is there is the file */
-                dz_extents_release(&x);
-                n->st.st_size = (off_t) w->span.read;
+                dz_extents_cut(&x, w->span.read);
+                n->st.st_size = (off_t) x.size;
             }
         }
         put_tail(b, n, name, fd, &x, &w->span.features, identity, fields);
@@ -329,12 +343,11 @@ static dz_status read_file(struct worker *w, struct node *n, const char *name, d
 }
 
 static void read_symlink(struct node *n, const char *name, dz_buf *fields) {
-    size_t room = (size_t) n->st.st_size + 256;
-    dz_autofree uint8_t *target = room <= TARGET_MAX ? malloc(room) : NULL;
-    ssize_t len = target ? readlinkat(n->dir->fd, name, (char *) target, room) : -1;
+    dz_autofree uint8_t *target = malloc(TARGET_MAX); /* st_size is not to be relied on */
+    ssize_t len = target ? readlinkat(n->dir->fd, name, (char *) target, TARGET_MAX) : -1;
 
-    if (len < 0) {
-        problem(n, DZ_PROBLEM_UNREADABLE, target ? errno : ENAMETOOLONG);
+    if (len < 0 || len == TARGET_MAX) { /* filled to the brim: there may be more */
+        problem(n, DZ_PROBLEM_UNREADABLE, len < 0 ? errno : ENAMETOOLONG);
         n->gone = true;
         return;
     }
@@ -590,7 +603,9 @@ static dz_status walk(struct walk *w, dz_err *err) {
         }
         if (w->batch && !dz_buf_ok(&w->batch->text))
             return DZ_FAIL(err, DZ_E_NOMEM, "batch: out of memory");
-        if (w->batch && (w->batch->n == BATCH_NODES || w->batch->weight >= BATCH_BYTES) &&
+        if (w->batch &&
+            (w->batch->n == BATCH_NODES || w->batch->weight >= BATCH_BYTES ||
+             w->batch->text.len >= BATCH_TEXT || w->batch->fields.len >= BATCH_BYTES) &&
             !flush_batch(w))
             break;
         (void) pthread_mutex_lock(&w->b->lock);
@@ -697,8 +712,14 @@ static dz_status add_entry(struct assembler *a, const struct node *n, dz_slice p
         note_problem(a, path, n->what, n->problem);
     if (n->gone)
         return DZ_OK;
-    s = dz_manifest_builder_add(a->manifest, &e, err);
-    if (s == DZ_E_USAGE || s == DZ_E_LIMIT || s == DZ_E_CORRUPT) {
+    /* only what is wrong with the entry itself is its own problem; the builder's failures are ours
+     */
+    s = dz_entry_check(&e, err);
+    if (s == DZ_OK)
+        s = dz_manifest_builder_add(a->manifest, &e, err);
+    else if (s == DZ_E_LIMIT)
+        s = DZ_E_USAGE;
+    if (s == DZ_E_USAGE) {
         note_problem(a, path, DZ_PROBLEM_UNREADABLE, EOVERFLOW); /* beyond the format's limits */
         return DZ_OK;
     }
@@ -752,8 +773,8 @@ static dz_status assemble_span(struct assembler *a, struct item *it, dz_err *err
     } else {
         DZ_TRY(dz_content_builder_finish(a->content, &it->fields, err));
         if (a->span_short) {
-            dz_extents_release(x);
-            n->st.st_size = (off_t) a->span_read;
+            dz_extents_cut(x, a->span_read);
+            n->st.st_size = (off_t) x->size;
         }
     }
     put_tail(a->b, n, name, it->big->fd, x, &a->features, identity, &it->fields);
@@ -920,7 +941,8 @@ static dz_status open_all(struct backup *b, dz_err *err) {
                                 .n_paths = b->how->n_paths,
                                 .excludes = b->how->excludes,
                                 .n_excludes = b->how->n_excludes,
-                                .one_file_system = b->how->one_file_system };
+                                .one_file_system = b->how->one_file_system,
+                                .depth_max = 2 * (size_t) b->dirs_max };
     struct stat st;
 
     if (fstat(b->v->dirfd, &st) < 0)
@@ -929,10 +951,12 @@ static dz_status open_all(struct backup *b, dz_err *err) {
     scan.skip_ino = st.st_ino;
     DZ_TRY(dz_scan_new(&scan, &b->scan, err));
     DZ_TRY(dz_chunker_new(b->v->host->chunk, DZ_CHUNKER_DEFAULTS, &b->chunker, err));
-    DZ_TRY(dz_path_cache_open(b->v, b->how->source, &b->cache, err));
+    /* the session's list of packs first: the commit sees to it that all of them are still there,
+     * and so are those that the cache rests on */
+    DZ_TRY(dz_session_begin(b->v, &b->session, err));
     dz_path_context(b->v->host, b->how->source, b->context);
     dz_key_derive(b->v->host->name, "content digest", (dz_slice){ 0 }, b->digest_key);
-    return dz_session_begin(b->v, &b->session, err);
+    return dz_path_cache_open(b->v, b->how->source, &b->cache, err);
 }
 
 dz_status dz_backup_run(struct dz_vault *v, const struct dz_backup_how *how,
@@ -958,6 +982,8 @@ dz_status dz_backup_run(struct dz_vault *v, const struct dz_backup_how *how,
     dz_scan_free(b.scan);
     (void) pthread_cond_destroy(&b.changed);
     (void) pthread_mutex_destroy(&b.lock);
+    explicit_bzero(b.context, sizeof b.context);
+    explicit_bzero(b.digest_key, sizeof b.digest_key);
     if (s != DZ_OK) {
         dz_commit_release(&c);
         return s;

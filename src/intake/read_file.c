@@ -37,6 +37,12 @@ static bool find_extents(int fd, uint64_t size, uint64_t least, struct dz_extent
         if (data < 0 && errno == ENXIO)
             break; /* a hole to the end */
         hole = data < 0 ? -1 : lseek(fd, data, SEEK_HOLE);
+        if (hole < 0 && errno == EINVAL) { /* a file system that cannot tell: all is data */
+            x->list[0] = (struct dz_extent){ .length = size };
+            x->n = 1;
+            x->content = size;
+            return true;
+        }
         if (hole < 0) {
             *status = DZ_FAIL_ERRNO(err, "looking for holes");
             return true;
@@ -99,6 +105,20 @@ void dz_extents_put(const struct dz_extents *x, dz_buf *fields) {
     if (!dz_buf_ok(&value))
         fields->bad = true;
     dz_entry_put_field(fields, DZ_TAG_EXTENTS, dz_buf_slice(&value));
+}
+
+void dz_extents_cut(struct dz_extents *x, uint64_t content) {
+    if (!x->list)
+        x->size = content;
+    while (x->n > 0 && x->list[x->n - 1].content >= content)
+        x->n--;
+    if (x->list) {
+        struct dz_extent *last = x->n ? &x->list[x->n - 1] : NULL;
+        if (last && last->length > content - last->content)
+            last->length = content - last->content;
+        x->size = last ? last->file + last->length : 0;
+    }
+    x->content = content;
 }
 
 /* Reads at most len content bytes at `from`, within one extent.  0 at the end, -1 with errno. */
@@ -258,7 +278,9 @@ static int put_xattr(int fd, const char *path, const char *name, dz_buf *value) 
     bytes = malloc((size_t) len + 1);
     if (!bytes)
         return ENOMEM;
-    n = get_xattr(fd, path, name, bytes, (size_t) len);
+    /* with room for a byte at least: asked with none, the kernel tells a length and copies nothing
+     */
+    n = get_xattr(fd, path, name, bytes, (size_t) len + 1);
     if (n < 0)
         return errno == ENODATA ? 0 : errno;
     dz_buf_put_field(value, (dz_slice){ (const uint8_t *) name, strlen(name) });

@@ -34,6 +34,8 @@ void dz_extents_release(struct dz_extents *x);
  * hold, the smallest are read as zeros.  DZ_E_IO, DZ_E_NOMEM. */
 dz_status dz_extents_find(int fd, const struct stat *st, struct dz_extents *ret_extents,
                           dz_err *err) DZ_MUST_CHECK;
+/* The file ended after so many bytes of content: what lies behind them is not there any more. */
+void dz_extents_cut(struct dz_extents *x, uint64_t content);
 /* Appends the field DZ_TAG_EXTENTS, if there are holes. */
 void dz_extents_put(const struct dz_extents *x, dz_buf *fields);
 
