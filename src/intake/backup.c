@@ -498,20 +498,22 @@ static bool flush_batch(struct walk *w) {
     return !it || ring_add(w->b, it);
 }
 
-/* A file of more than one span that must be read: an item a span. */
-static dz_status add_spans(struct walk *w, const struct dz_scan_item *from, int fd, dz_err *err) {
+/* A file of more than one span that must be read: an item a span.  Takes over `fd` and `x`. */
+static dz_status add_spans(struct walk *w, const struct dz_scan_item *from, int fd,
+                           struct dz_extents *x, dz_err *err) {
     struct big *big = calloc(1, sizeof *big);
     uint64_t at = 0;
-    dz_status s;
+    dz_status s = DZ_OK;
 
     if (!big) {
         (void) close(fd);
+        dz_extents_release(x);
         return DZ_FAIL(err, DZ_E_NOMEM, "large file: out of memory");
     }
     big->fd = fd;
+    big->extents = *x;
     atomic_init(&big->refs, 1);
-    s = dz_extents_find(fd, &from->st, &big->extents, err);
-    while (s == DZ_OK) {
+    for (;;) {
         struct item *it = item_new(1);
         bool last;
 
@@ -540,9 +542,30 @@ static dz_status new_batch(struct walk *w, dz_err *err) {
     return w->batch ? DZ_OK : DZ_FAIL(err, DZ_E_NOMEM, "batch: out of memory");
 }
 
+/* Opens a large file and looks for its holes.  0, or the errno of what went wrong. */
+static int open_large(struct dz_scan_item *from, int *ret_fd, struct dz_extents *ret_extents,
+                      dz_err *err, dz_status *ret_status) {
+    dz_autoclose int fd = open_to_read(from->dir, from->name);
+
+    if (fd < 0 || fstat(fd, &from->st) < 0)
+        return errno;
+    if (!S_ISREG(from->st.st_mode)) /* replaced since it was listed */
+        return ESTALE;
+    *ret_status = dz_extents_find(fd, &from->st, ret_extents, err);
+    if (*ret_status == DZ_E_IO) {
+        *ret_status = DZ_OK;
+        return errno ? errno : EIO;
+    }
+    *ret_fd = fd;
+    fd = -1;
+    return 0;
+}
+
 static dz_status add_large(struct walk *w, struct dz_scan_item *from, dz_err *err) {
+    struct dz_extents x = { 0 };
+    dz_status s = DZ_OK;
     struct node *n;
-    int fd;
+    int fd = -1, failed;
 
     DZ_TRY(new_batch(w, err));
     n = item_node(w->batch, from);
@@ -551,25 +574,24 @@ static dz_status add_large(struct walk *w, struct dz_scan_item *from, dz_err *er
     n->fields_len = w->batch->fields.len - n->fields_at;
     if (n->ready)
         return DZ_OK;
-    fd = open_to_read(from->dir, from->name);
-    if (fd < 0 || fstat(fd, &from->st) < 0 || !S_ISREG(from->st.st_mode)) {
-        int e = errno;
-        if (fd >= 0)
-            (void) close(fd);
-        problem(n, DZ_PROBLEM_UNREADABLE, e);
+    failed = open_large(from, &fd, &x, err, &s);
+    if (failed) {
+        problem(n, DZ_PROBLEM_UNREADABLE, failed);
         n->flags |= DZ_ENTRY_UNREADABLE;
-        n->gone = e == ENOENT || fd >= 0;
+        n->gone = failed == ENOENT || failed == ESTALE;
         n->ready = true;
         return DZ_OK;
     }
     dz_dir_unref(n->dir); /* the spans stand for it */
     w->batch->n--;
     w->batch->text.len = n->path_at;
-    if (!flush_batch(w)) {
-        (void) close(fd);
-        return DZ_OK;
+    if (s != DZ_OK || !flush_batch(w)) {
+        if (fd >= 0)
+            (void) close(fd);
+        dz_extents_release(&x);
+        return s;
     }
-    return add_spans(w, from, fd, err);
+    return add_spans(w, from, fd, &x, err);
 }
 
 /* Lets the readers catch up while too many directories are open. */

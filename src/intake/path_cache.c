@@ -178,7 +178,7 @@ dz_status dz_path_cache_open(struct dz_vault *v, const char *source,
     }
     dz_path_context(v->host, source, context);
     cache_name(context, name);
-    c->fd = dz_os->openat(v->cachefd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+    c->fd = dz_os->openat(v->cachefd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
     if (c->fd >= 0 && !take(c, &packs)) {
         (void) dz_os->close(c->fd);
         c->fd = -1;

@@ -393,9 +393,9 @@ static bool look_below_searchable(struct scratch *s) {
     struct seen seen;
     bool ok;
 
-    (void) snprintf(root, sizeof root, "%s/home/me", s->tree);
+    (void) snprintf(root, sizeof root, "%s/house/me", s->tree);
     walk(s, &(struct dz_scan_how){ .paths = paths, .n_paths = 1 }, &seen);
-    ok = row_of(&seen, "home") >= 0 && row_of(&seen, "home/me/f") >= 0;
+    ok = row_of(&seen, "house") >= 0 && row_of(&seen, "house/me/f") >= 0;
     forget(&seen);
     return ok;
 }
@@ -403,14 +403,14 @@ static bool look_below_searchable(struct scratch *s) {
 static void directories_above_a_root_need_not_be_readable(void **state) {
     struct scratch *s = *state;
 
-    scratch_dir(s, "home");
-    scratch_dir(s, "home/me");
-    scratch_text(s, "home/me/f", "");
-    assert_int_equal(chmod(scratch_at(s, "home"), 0711), 0);
+    scratch_dir(s, "house");
+    scratch_dir(s, "house/me");
+    scratch_text(s, "house/me/f", "");
+    assert_int_equal(chmod(scratch_at(s, "house"), 0711), 0);
     if (geteuid() != 0)
-        assert_int_equal(chmod(scratch_at(s, "home"), 0111), 0);
+        assert_int_equal(chmod(scratch_at(s, "house"), 0111), 0);
     assert_true(as_nobody(s, look_below_searchable));
-    assert_int_equal(chmod(scratch_at(s, "home"), 0755), 0);
+    assert_int_equal(chmod(scratch_at(s, "house"), 0755), 0);
 }
 
 static void an_object_that_vanishes_is_named(void **state) {
