@@ -517,11 +517,13 @@ static dz_status add_spans(struct walk *w, const struct dz_scan_item *from, int 
         struct item *it = item_new(1);
         bool last;
 
-        if (!it) {
+        if (it)
+            (void) item_node(it, from);
+        if (!it || !dz_buf_ok(&it->text)) {
+            item_free(it);
             s = DZ_FAIL(err, DZ_E_NOMEM, "large file: out of memory");
             break;
         }
-        (void) item_node(it, from);
         it->span = true;
         it->big = big;
         (void) atomic_fetch_add(&big->refs, 1);
