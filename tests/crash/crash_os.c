@@ -329,8 +329,8 @@ struct cut {
     size_t end; /* calls before it were made */
     enum crash_variant variant;
     uint64_t random;
-    size_t *upto; /* per node: calls on it before this survive for sure: its last sync */
-    size_t names; /* CRASH_JOURNAL: names that were changed before this survive */
+    size_t *until_sync; /* per node: calls on it before this survive for sure: its last sync */
+    size_t names;       /* CRASH_JOURNAL: names that were changed before this survive */
 };
 
 /* Puts what a write leaves into the file's image. */
@@ -413,7 +413,7 @@ static void make_file(struct cut *cut, int node, int dirfd, const char *name) {
 
         if (c->node != node || (c->what != WRITE && c->what != TRUNCATE))
             continue;
-        if (i >= cut->upto[node]) {
+        if (i >= cut->until_sync[node]) {
             apply_unsynced(cut, &image, c, &gone);
         } else if (c->what == WRITE) {
             put_bytes(&image, c->at, c->bytes, c->len);
@@ -429,7 +429,7 @@ static void make_file(struct cut *cut, int node, int dirfd, const char *name) {
 
 /* The directory's names up to which call? */
 static size_t names_until(struct cut *cut, int node) {
-    size_t least = cut->upto[node];
+    size_t least = cut->until_sync[node];
 
     switch (cut->variant) {
     case CRASH_DROPPED:
@@ -491,15 +491,15 @@ static void make_dir(struct cut *cut, int node, int dirfd) {
 
 void crash_os_image(size_t moment, enum crash_variant variant, uint64_t seed, const char *to) {
     struct cut cut = { .end = moments[moment], .variant = variant, .random = seed };
-    dz_autofree size_t *upto = calloc(n_nodes, sizeof *upto);
+    dz_autofree size_t *until_sync = calloc(n_nodes, sizeof *until_sync);
     size_t last_sync = 0;
     int fd;
 
-    MUST(upto);
-    cut.upto = upto;
+    MUST(until_sync);
+    cut.until_sync = until_sync;
     for (size_t i = 0; i < cut.end; i++)
         if (calls[i].what == SYNC) {
-            upto[calls[i].node] = i;
+            until_sync[calls[i].node] = i;
             last_sync = i;
         }
     /* a journal writes names in order: what a sync wrote takes all names before it along */

@@ -338,7 +338,7 @@ static bool say(char why[WHY], const char *fmt, ...) {
     return false;
 }
 
-/* The whole content, in a buffer of e->size bytes; holes are zero. */
+/* The whole content, into a zeroed buffer of e->size bytes. */
 static bool content_of(struct dz_fetch *f, struct dz_content_reader *r, const dz_entry *e,
                        uint8_t *to, char why[WHY]) {
     dz_reader extents = dz_reader_over(dz_entry_field(e, DZ_TAG_EXTENTS));
@@ -347,7 +347,6 @@ static bool content_of(struct dz_fetch *f, struct dz_content_reader *r, const dz
     dz_content_span span;
     dz_err err = { 0 };
 
-    memset(to, 0, (size_t) e->size);
     if (dz_content_reader_start(r, dz_entry_field(e, DZ_TAG_CONTENT), 0, &err) != DZ_OK)
         return say(why, "content: %s", err.what);
     for (;;) {
@@ -415,7 +414,7 @@ static bool same_entry(struct compare *c, const struct row *r, const dz_entry *e
         return say(why, "%s: %llu bytes", r->path, (unsigned long long) e->size);
     if (!c->bytes)
         return true;
-    bytes = malloc((size_t) e->size + 1);
+    bytes = calloc(1, (size_t) e->size + 1);
     MUST(bytes);
     if (!content_of(c->fetch, c->content, e, bytes, why))
         return false;

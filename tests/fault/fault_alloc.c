@@ -1,26 +1,27 @@
 #include "tests/fault/fault_alloc.h"
 
+#include <stdatomic.h>
 #include <stddef.h>
+#include <string.h>
 
-static bool armed, fired;
-static long left;
+static atomic_bool armed, fired;
+static atomic_long left;
 
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t n, size_t size);
 void *__real_realloc(void *p, size_t size);
 void *__real_reallocarray(void *p, size_t n, size_t size);
 void *__real_aligned_alloc(size_t align, size_t size);
+char *__real_strdup(const char *s);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t n, size_t size);
 void *__wrap_realloc(void *p, size_t size);
 void *__wrap_reallocarray(void *p, size_t n, size_t size);
 void *__wrap_aligned_alloc(size_t align, size_t size);
+char *__wrap_strdup(const char *s);
 
 static bool refuse(void) {
-    if (!armed || fired || left-- > 0)
-        return false;
-    fired = true;
-    return true;
+    return armed && atomic_fetch_sub(&left, 1) <= 0 && !atomic_exchange(&fired, true);
 }
 
 void *__wrap_malloc(size_t size) {
@@ -37,6 +38,9 @@ void *__wrap_reallocarray(void *p, size_t n, size_t size) {
 }
 void *__wrap_aligned_alloc(size_t align, size_t size) {
     return refuse() ? NULL : __real_aligned_alloc(align, size);
+}
+char *__wrap_strdup(const char *s) {
+    return refuse() ? NULL : __real_strdup(s);
 }
 
 void fault_alloc_arm(long allowed) {

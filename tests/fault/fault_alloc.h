@@ -1,8 +1,8 @@
 /* tests/fault/fault_alloc.h -- an allocator that refuses one request of our code.
  *
  * The test is linked with fault_alloc.c and the arguments `fault_alloc_link` of meson.build, which
- * put these in front of malloc, calloc and the like.  Libraries keep the real ones.  One thread at
- * a time. */
+ * put these in front of malloc, calloc and the like.  Libraries keep the real ones.  Arm and
+ * disarm while nothing runs; in between any number of threads may ask. */
 #pragma once
 
 #include <stdbool.h>

@@ -1,6 +1,7 @@
 #include "tests/fault/fault_os.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stddef.h>
 
 #include "core/os.h"
@@ -8,13 +9,18 @@
 static struct fault_plan plan;
 static bool fired;
 static const struct dz_os *before;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
 static bool refuse(void) {
-    if (plan.allowed-- > 0 || (fired && !plan.forever))
-        return false;
-    fired = true;
-    errno = plan.error;
-    return true;
+    bool refused;
+
+    (void) pthread_mutex_lock(&lock);
+    refused = plan.allowed-- <= 0 && (!fired || plan.forever);
+    fired |= refused;
+    (void) pthread_mutex_unlock(&lock);
+    if (refused)
+        errno = plan.error;
+    return refused;
 }
 
 static size_t part(size_t len) {
@@ -42,6 +48,9 @@ static int f_ftruncate(int fd, off_t len) {
 }
 static int f_fsync(int fd) {
     return refuse() ? -1 : plan.skip_syncs ? 0 : dz_os_real.fsync(fd);
+}
+static int f_syncfs(int fd) {
+    return refuse() ? -1 : plan.skip_syncs ? 0 : dz_os_real.syncfs(fd);
 }
 static int f_fstat(int fd, struct stat *st) {
     return refuse() ? -1 : dz_os_real.fstat(fd, st);
@@ -76,6 +85,7 @@ static const struct dz_os faulty = {
     .replace = f_replace,
     .unlinkat = f_unlinkat,
     .flock = f_flock,
+    .syncfs = f_syncfs,
 };
 
 void fault_os_arm(struct fault_plan p) {

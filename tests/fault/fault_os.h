@@ -8,7 +8,7 @@
  *       look with the real system at what a reader would find;
  *   }
  *
- * One thread at a time. */
+ * Arm and disarm while nothing runs; in between any number of threads may call. */
 #pragma once
 
 #include <stdbool.h>
