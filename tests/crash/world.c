@@ -14,6 +14,7 @@
 #include "store/fetch.h"
 #include "store/pack.h"
 #include "store/snapshot.h"
+#include "store/verify.h"
 
 const uint8_t world_root[DZ_ROOT_BYTES] = { 'c', 'r', 'a', 's', 'h' };
 static const dz_vault_id vault_id = { { 0x0d, 0x02 } };
@@ -572,6 +573,7 @@ static bool check_promises(struct dz_vault *v, const struct promises *p, bool la
     struct check c = { .promises = p, .kept = kept, .latest = latest, .why = why };
     DZ_AUTO(dz_fetch) fetch = NULL;
     DZ_AUTO(dz_content_reader) content = NULL;
+    struct dz_snapshot newest = { 0 };
     struct dz_source source;
     dz_err err = { 0 };
 
@@ -582,13 +584,68 @@ static bool check_promises(struct dz_vault *v, const struct promises *p, bool la
     MUST(dz_content_reader_new(&source, &content, NULL) == DZ_OK);
     c.fetch = fetch;
     c.content = content;
-    c.last_leaf = dz_tlog_head(v->log).size - 1;
+    if (dz_snapshot_find(v, "latest", &newest, NULL) == DZ_OK)
+        c.last_leaf = newest.leaf;
+    dz_snapshot_release(&newest);
     if (dz_snapshots_each(v, check_snapshot, &c, &err) != DZ_OK)
         return say(why, "%s", err.what);
     for (size_t i = 0; i < p->n; i++)
         if (p->list[i].acknowledged && !kept[i])
             return say(why, "snapshot %zu was acknowledged and is not there", i);
     return true;
+}
+
+static void note_damage(void *ctx, const struct dz_verify_damage *d) {
+    (void) say(ctx, "verify: %s %s %s", d->object, dz_verify_what_text(d->what), d->detail);
+}
+
+bool world_verify(struct dz_vault *v, char why[WHY]) {
+    const struct dz_verify_how how = {
+        .data = true, .threads = 1, .damage = note_damage, .ctx = why
+    };
+    struct dz_verify_result result = { 0 };
+    dz_err err = { 0 };
+
+    if (dz_verify_run(v, &how, &result, &err) != DZ_OK)
+        return say(why, "verify: %s", err.what);
+    return result.damaged == 0;
+}
+
+struct holds {
+    const char *ids;
+    size_t len;
+    uint64_t found, more;
+};
+
+static dz_status count_snapshot(void *ctx, const struct dz_snapshot *snap, dz_status status,
+                                const dz_err *why, dz_err *err) {
+    struct holds *h = ctx;
+    char id[DZ_SNAPSHOT_ID_TEXT];
+
+    if (status != DZ_OK)
+        return DZ_FAIL(err, status, "%s", why->what);
+    dz_snapshot_id_text(snap->commit.id, id);
+    if (memmem(h->ids, h->len, id, DZ_SNAPSHOT_ID_TEXT - 1))
+        h->found++;
+    else
+        h->more++;
+    return DZ_OK;
+}
+
+bool world_holds(const char *vault, const char *ids, size_t n, bool data, uint64_t *ret_more,
+                 char why[WHY]) {
+    struct holds h = { .ids = ids, .len = n * DZ_SNAPSHOT_ID_TEXT };
+    DZ_AUTO(dz_vault) v = NULL;
+    dz_err err = { 0 };
+
+    why[0] = '\0';
+    if (world_open(vault, &v, &err) != DZ_OK || dz_snapshots_each(v, count_snapshot, &h, &err))
+        return say(why, "%s", err.what);
+    if (h.found != n)
+        return say(why, "%zu snapshots were told of, %llu are there", n,
+                   (unsigned long long) h.found);
+    *ret_more = h.more;
+    return !data || world_verify(v, why);
 }
 
 bool world_check(const char *vault, const struct promises *p, bool latest, char why[WHY]) {
@@ -598,5 +655,6 @@ bool world_check(const char *vault, const struct promises *p, bool latest, char 
     why[0] = '\0';
     if (world_open(vault, &v, &err) != DZ_OK)
         return say(why, "%s: %s", dz_status_name(err.status), err.what);
-    return check_files(v, why) && check_promises(v, p, latest, why);
+    return check_files(v, why) && check_promises(v, p, latest, why) &&
+           (latest || world_verify(v, why));
 }

@@ -72,6 +72,14 @@ dz_status world_backup(struct dz_vault *v, const char *source, const char *dir, 
 dz_status world_keep(const char *vault, const char *source, const char *dir, unsigned threads,
                      struct promises *p, dz_err *err);
 
+/* Opens everything in the vault and holds it against the log (store/verify.h). */
+bool world_verify(struct dz_vault *v, char why[WHY]);
+
+/* Whether every snapshot of `ids` (text, `n` lines of 32 digits) can be opened; *ret_more counts
+ * those that are there besides.  With `data` everything is read. */
+bool world_holds(const char *vault, const char *ids, size_t n, bool data, uint64_t *ret_more,
+                 char why[WHY]);
+
 /* Whether the vault holds every acknowledged promise, whole, and nothing that was not promised; and
  * whether every pack, commit and file of the log is sound.  With `latest` only the newest snapshot
  * of all is read to the last byte, the others are but opened. */
