@@ -23,6 +23,14 @@ static const char *type_name(uint8_t type) {
     return names[type < sizeof names / sizeof *names ? type : 0];
 }
 
+/* File systems take times that microseconds cannot tell: those stop at the ends. */
+static int64_t mtime_us(const dz_entry *e) {
+    int64_t us;
+
+    return __builtin_mul_overflow(e->mtime_s, 1000000, &us) ? e->mtime_s < 0 ? INT64_MIN : INT64_MAX
+                                                            : us;
+}
+
 static void put_json(const dz_entry *e) {
     dz_slice target = dz_entry_field(e, DZ_TAG_TARGET);
     json_t *j = json_object();
@@ -35,7 +43,7 @@ static void put_json(const dz_entry *e) {
     (void) json_object_set_new(j, "uid", json_integer(e->uid));
     (void) json_object_set_new(j, "gid", json_integer(e->gid));
     (void) json_object_set_new(j, "size", dz_json_count(e->size));
-    (void) json_object_set_new(j, "mtime", dz_json_time(e->mtime_s * 1000000));
+    (void) json_object_set_new(j, "mtime", dz_json_time(mtime_us(e)));
     (void) json_object_set_new(j, "mtime_s", json_integer(e->mtime_s));
     (void) json_object_set_new(j, "mtime_ns", json_integer(e->mtime_ns));
     if (target.data)
@@ -73,7 +81,7 @@ static void put_text(const struct ls *l, const dz_entry *e) {
         char mode[11], size[DZ_SIZE_TEXT], when[DZ_WHEN_TEXT];
         mode_text(e, mode);
         dz_size_text(e->size, size);
-        dz_when_text(e->mtime_s * 1000000, when);
+        dz_when_text(mtime_us(e), when);
         (void) printf("%s %6u %6u %10s %s ", mode, e->uid, e->gid, size, when);
     }
     dz_put_path(stdout, e->path);

@@ -160,7 +160,8 @@ static bool is_control(int32_t c) {
 }
 
 void dz_put_path(FILE *to, dz_slice path) {
-    if (!isatty(fileno(to))) {
+    /* messages go to logs, where a name must not look like a line of its own */
+    if (to != stderr && !isatty(fileno(to))) {
         (void) fwrite(path.data, 1, path.len, to);
         return;
     }

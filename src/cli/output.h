@@ -38,7 +38,7 @@ void dz_age_text(int64_t us, char ret_text[DZ_AGE_TEXT]);
 enum { DZ_WHEN_TEXT = 40 };
 void dz_when_text(int64_t us, char ret_text[DZ_WHEN_TEXT]);
 
-/* Writes a file name, escaped if `to` is a terminal. */
+/* Writes a file name, escaped if `to` is a terminal or stderr. */
 void dz_put_path(FILE *to, dz_slice path);
 /* Writes text (UTF-8) and fills up with spaces; a CJK character takes two columns.  Negative
  * `columns`: the spaces come first. */
