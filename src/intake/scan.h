@@ -33,7 +33,7 @@ struct dz_scan_how {
      * was); a path that is a mount point itself is entered. */
     bool one_file_system;
     size_t depth_max; /* directories inside each other that are entered; 0: 65536 */
-    dev_t skip_dev; /* a directory to leave out wherever it is met: the vault itself */
+    dev_t skip_dev;   /* a directory to leave out wherever it is met: the vault itself */
     ino_t skip_ino;
 };
 

@@ -139,7 +139,7 @@ static void a_file_without_holes_has_no_such_field(void **state) {
 /* More holes than an entry may hold: the smallest are read as zeros. */
 static void very_many_holes_become_fewer(void **state) {
     struct scratch *s = *state;
-    enum { ISLANDS = 20000, STEP = 8192 };
+    enum { ISLANDS = 17000, STEP = 8192 };
     int fd = open(scratch_at(s, "sparse"), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     struct dz_extents x;
     dz_autobuf dz_buf fields = { 0 };
