@@ -107,42 +107,109 @@ static dz_status list_ref(struct dz_manifest_check *c, const dz_content_item *it
 /* --- Manifest nodes -----------------------------------------------------------------------------
  */
 
+/* What a node's parent, or the root, says of it. */
+struct promise {
+    const dz_slice *path; /* of its first entry; NULL: nothing is said */
+    dz_node_sum sum;
+};
+
 static dz_status node_read(struct dz_manifest_check *c, const dz_id *id, uint8_t height,
-                           struct dz_node *n, dz_err *err) {
+                           const struct promise *promise, struct dz_node *n, dz_err *err) {
     dz_node_sum sum;
 
     DZ_TRY(c->source->get(c->source->ctx, DZ_KIND_NODE, id, &n->bytes, err));
-    return dz_node_check(n, height, &sum, err);
+    DZ_TRY(dz_node_check(n, height, &sum, err));
+    if (sum.entries != promise->sum.entries || sum.bytes != promise->sum.bytes)
+        return DZ_FAIL(err, DZ_E_CORRUPT, "other sums than promised");
+    return DZ_OK;
+}
+
+/* Whether the content is as long as the entry and its holes say; of a file that changed while it
+ * was read, or could not be read to its end, nobody knows. */
+static bool content_fits(const dz_entry *e, uint64_t content) {
+    dz_slice extents = dz_entry_field(e, DZ_TAG_EXTENTS);
+    dz_reader r = dz_reader_over(extents);
+    uint64_t at = 0, data = 0;
+
+    if (e->type != DZ_ENTRY_FILE)
+        return content == 0;
+    if (e->flags & (DZ_ENTRY_CHANGED | DZ_ENTRY_UNREADABLE))
+        return true;
+    if (!extents.data)
+        return content == e->size;
+    while (dz_reader_left(&r) > 0) {
+        uint64_t hole = dz_read_varint(&r), run = dz_read_varint(&r);
+
+        if (!dz_reader_ok(&r) || hole > e->size - at || run > e->size - at - hole)
+            return false;
+        at += hole + run;
+        data += run;
+    }
+    return data == content;
+}
+
+static bool xattrs_fit(const dz_entry *e) {
+    dz_reader r = dz_reader_over(dz_entry_field(e, DZ_TAG_XATTRS));
+
+    while (dz_reader_ok(&r) && dz_reader_left(&r) > 0) {
+        (void) dz_read_field(&r);
+        (void) dz_read_field(&r);
+    }
+    return dz_reader_ok(&r);
+}
+
+static dz_status entry_check(struct dz_manifest_check *c, const dz_entry *e,
+                             struct dz_refnode_builder *refs, dz_err *err) {
+    dz_slice content = dz_entry_field(e, DZ_TAG_CONTENT);
+    dz_content_list list = { 0 };
+
+    if (content.data) {
+        DZ_TRY(dz_content_field_read(content, &list, err));
+        DZ_TRY(items_check(c, list, err));
+        dz_content_list_refs(&list, c->name_key, refs);
+    }
+    if (!content_fits(e, list.bytes))
+        return DZ_FAIL(err, DZ_E_CORRUPT, "an entry whose content has another length");
+    return xattrs_fit(e) ? DZ_OK : DZ_FAIL(err, DZ_E_CORRUPT, "an entry with odd attributes");
 }
 
 static dz_status node_ref(struct dz_manifest_check *c, const dz_id *id, uint8_t height,
-                          dz_id *ret_ref, dz_err *err) {
+                          const struct promise *promise, dz_id *ret_ref, dz_err *err);
+
+/* The next item or entry; *ret_path is its path. */
+static dz_status item_check(struct dz_manifest_check *c, struct dz_node *n, const dz_id *id,
+                            struct dz_refnode_builder *refs, dz_slice *ret_path, dz_err *err) {
+    dz_inner_item item;
+    dz_entry e;
+    dz_id child;
+
+    if (n->height == 0) {
+        DZ_TRY(named(err, dz_leaf_next(n, &e, err), "manifest node", id));
+        *ret_path = e.path;
+        return named(err, entry_check(c, &e, refs, err), "manifest node", id);
+    }
+    DZ_TRY(named(err, dz_inner_next(n, &item, err), "manifest node", id));
+    *ret_path = item.path;
+    DZ_TRY(node_ref(c, &item.node, (uint8_t) (n->height - 1),
+                    &(struct promise){ &item.path, { item.entries, item.bytes } }, &child, err));
+    dz_refnode_add_child(refs, &child);
+    return DZ_OK;
+}
+
+static dz_status node_ref(struct dz_manifest_check *c, const dz_id *id, uint8_t height,
+                          const struct promise *promise, dz_id *ret_ref, dz_err *err) {
     DZ_CLEANUP(dz_refnode_builder_done) struct dz_refnode_builder refs = { 0 };
     DZ_CLEANUP(dz_node_done) struct dz_node n = { 0 };
+    dz_slice path;
 
     if (dz_id_map_get(c->refs, id, ret_ref))
         return DZ_OK;
-    DZ_TRY(named(err, node_read(c, id, height, &n, err), "manifest node", id));
-    while (dz_node_more(&n)) {
-        dz_content_list list;
-        dz_inner_item item;
-        dz_slice content;
-        dz_entry e;
-        dz_id child;
-
-        if (height > 0) {
-            DZ_TRY(dz_inner_next(&n, &item, err));
-            DZ_TRY(node_ref(c, &item.node, (uint8_t) (height - 1), &child, err));
-            dz_refnode_add_child(&refs, &child);
-            continue;
-        }
-        DZ_TRY(dz_leaf_next(&n, &e, err));
-        content = dz_entry_field(&e, DZ_TAG_CONTENT);
-        if (!content.data)
-            continue;
-        DZ_TRY(named(err, dz_content_field_read(content, &list, err), "manifest node", id));
-        DZ_TRY(items_check(c, list, err));
-        dz_content_list_refs(&list, c->name_key, &refs);
+    DZ_TRY(named(err, node_read(c, id, height, promise, &n, err), "manifest node", id));
+    for (bool first = true; dz_node_more(&n); first = false) {
+        DZ_TRY(item_check(c, &n, id, &refs, &path, err));
+        if (first && promise->path && !dz_slice_eq(path, *promise->path))
+            return named(err, DZ_FAIL(err, DZ_E_CORRUPT, "another first path than promised"),
+                         "manifest node", id);
     }
     return finish(c, id, &refs, ret_ref, err);
 }
@@ -154,7 +221,8 @@ dz_status dz_manifest_check_root(struct dz_manifest_check *c, const dz_manifest_
     if (root->depth > DZ_MANIFEST_DEPTH_MAX)
         return DZ_FAIL(err, DZ_E_LIMIT, "manifest of depth %u; at most %d", root->depth,
                        DZ_MANIFEST_DEPTH_MAX);
-    DZ_TRY(node_ref(c, &root->node, root->depth, &ref, err));
+    DZ_TRY(node_ref(c, &root->node, root->depth,
+                    &(struct promise){ NULL, { root->entries, root->bytes } }, &ref, err));
     if (memcmp(ref.b, root->ref.b, sizeof ref.b) != 0)
         return named(err, DZ_FAIL(err, DZ_E_CORRUPT, "its reference tree does not agree with it"),
                      "manifest", &root->node);

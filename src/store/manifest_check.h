@@ -19,7 +19,9 @@ dz_status dz_manifest_check_new(const struct dz_source *source, const uint8_t na
 void dz_manifest_check_free(struct dz_manifest_check *c); /* wipes the key; NULL is fine */
 DZ_DEFINE_AUTO(dz_manifest_check, dz_manifest_check_free)
 
-/* Reads every manifest node and content list below the root that was not read before.
+/* Reads every manifest node and content list below the root that was not read before, with the
+ * fields of every entry.  What was read before is not held against another parent's promises: who
+ * reads it does that (store/tree_walk.h).
  * DZ_E_CORRUPT: they do not agree, or a node is damaged (named); DZ_E_NOT_FOUND (named),
  * DZ_E_UNSUPPORTED, DZ_E_LIMIT, DZ_E_NOMEM, the source's. */
 dz_status dz_manifest_check_root(struct dz_manifest_check *c, const dz_manifest_root *root,

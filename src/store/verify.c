@@ -17,7 +17,7 @@ struct log_findings {
 };
 
 static void log_finding(void *ctx, enum dz_tlog_finding finding, const char *name) {
-    static const enum dz_verify_what whats[] = {
+    static const enum dz_verify_what meaning[] = {
         [DZ_TLOG_DAMAGED] = DZ_VERIFY_CHANGED,
         [DZ_TLOG_MISSING] = DZ_VERIFY_MISSING,
         [DZ_TLOG_UNEXPECTED] = DZ_VERIFY_UNEXPECTED,
@@ -34,7 +34,7 @@ static void log_finding(void *ctx, enum dz_tlog_finding finding, const char *nam
         f->x->log_bad = true;
     (void) snprintf(object, sizeof object, "log/%s", name);
     if (f->status == DZ_OK)
-        f->status = dz_verify_note(f->x, object, whats[finding], "", &f->why);
+        f->status = dz_verify_note(f->x, object, meaning[finding], "", &f->why);
 }
 
 static dz_status check_log(struct dz_verify *x, dz_err *err) {
