@@ -130,7 +130,7 @@ static dz_status read_sealed(struct dz_fetch *f, const dz_place *at, dz_buf *sea
                        DZ_SEGMENT_SEALED_MAX);
     if (!dz_buf_extend(sealed, at->seg_len))
         return DZ_FAIL(err, DZ_E_NOMEM, "segment of %u bytes: out of memory", at->seg_len);
-    fd = dz_os->openat(f->vault->packsfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+    fd = dz_os->openat(f->vault->packsfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
     if (fd < 0)
         return errno == ENOENT ? DZ_FAIL(err, DZ_E_CORRUPT, "pack %s is missing", name)
                                : DZ_FAIL_ERRNO(err, "opening pack %s", name);

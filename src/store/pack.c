@@ -319,7 +319,7 @@ dz_status dz_pack_table_load(int packsfd, const dz_pack_id *id, const struct dz_
     dz_status s;
 
     dz_hex(id->b, sizeof id->b, name);
-    fd = dz_os->openat(packsfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+    fd = dz_os->openat(packsfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
     if (fd < 0)
         return errno == ENOENT ? DZ_FAIL(err, DZ_E_NOT_FOUND, "pack %s is missing", name)
                                : DZ_FAIL_ERRNO(err, "opening pack %s", name);

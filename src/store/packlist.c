@@ -137,8 +137,9 @@ static dz_status cover_missing(struct dz_vault *v, struct dz_catalog *c, int tmp
         if (covered)
             continue;
         s = dz_pack_table_load(v->packsfd, id, v->host, &t, err);
-        if (s == DZ_E_CORRUPT || s == DZ_E_UNSUPPORTED || s == DZ_E_NOT_FOUND)
-            continue; /* nothing can be read from it; verify names it */
+        if (s == DZ_E_CORRUPT || s == DZ_E_UNSUPPORTED || s == DZ_E_NOT_FOUND || s == DZ_E_IO)
+            continue; /* nothing can be read from it: it is tried again later, and verify names it
+                       */
         DZ_TRY(s);
         if (!b)
             s = dz_index_builder_new(tmpfd, v->host->vault.b, DZ_INDEX_BUILD_MEMORY, &b, err);

@@ -5,6 +5,9 @@
 
 #include "core/durable.h"
 #include "intake/backup.h"
+#include "store/content.h"
+#include "store/cursor.h"
+#include "store/fetch.h"
 
 const uint8_t fixture_root[DZ_ROOT_BYTES] = { 'h', 'o', 'n', 'e', 's', 't' };
 const dz_vault_id fixture_id = { { 0xd0, 0x20, 3 } };
@@ -210,6 +213,124 @@ void fixture_drop(struct fixture *f) {
     remove_tree(f->top);
 }
 
+/* --- reading ---------------------------------------------------------------------------------- */
+
+bool paths_have(const struct paths *paths, const char *path) {
+    for (size_t i = 0; i < paths->n; i++)
+        if (strcmp(paths->at[i], path) == 0)
+            return true;
+    return false;
+}
+
+void paths_add(struct paths *paths, const char *path) {
+    if (paths_have(paths, path))
+        return;
+    assert_true(paths->n < FIXTURE_PATHS_MAX);
+    (void) snprintf(paths->at[paths->n++], sizeof paths->at[0], "%s", path);
+}
+
+/* Below the source, as the tests know it. */
+static void shorten(const struct fixture *f, dz_slice path, char ret[256]) {
+    size_t skip = strlen(f->source);
+
+    skip = path.len > skip ? skip : 0;
+    (void) snprintf(ret, 256, "%.*s", (int) (path.len - skip), (const char *) path.data + skip);
+}
+
+/* Adds the file's bytes to `to`; false when one of them cannot be had. */
+static bool read_content(struct dz_fetch *f, const dz_entry *e, dz_buf *to) {
+    struct dz_source source = dz_fetch_source(f);
+    DZ_AUTO(dz_content_reader) r = NULL;
+    dz_slice field = dz_entry_field(e, DZ_TAG_CONTENT);
+
+    assert_int_equal(dz_content_reader_new(&source, &r, NULL), DZ_OK);
+    if (dz_content_reader_start(r, field, 0, NULL) != DZ_OK)
+        return false;
+    for (;;) {
+        dz_content_span span;
+        struct dz_held held;
+        bool end = false;
+
+        if (dz_content_reader_next(r, &span, &end, NULL) != DZ_OK)
+            return false;
+        if (end)
+            return true;
+        if (dz_fetch_hold(f, DZ_KIND_DATA, &span.id, &held, NULL) != DZ_OK)
+            return false;
+        assert_int_equal(held.bytes.len, span.length);
+        dz_buf_put_slice(to, held.bytes);
+        dz_fetch_drop(f, &held);
+    }
+}
+
+static void read_entry(const struct fixture *f, struct dz_fetch *fetch, const dz_entry *e,
+                       bool compare, struct paths *paths) {
+    dz_autobuf dz_buf bytes = { 0 };
+    char name[256];
+    size_t len;
+
+    shorten(f, e->path, name);
+    if (!read_content(fetch, e, &bytes)) {
+        paths_add(paths, name);
+    } else if (compare && e->type == DZ_ENTRY_FILE && !dz_entry_field(e, DZ_TAG_EXTENTS).data) {
+        uint8_t *now = fixture_read(f->source, name, &len);
+        assert_int_equal(bytes.len, len);
+        if (len > 0)
+            assert_memory_equal(now, bytes.data, len);
+        free(now);
+    }
+}
+
+static dz_status open_snapshot(const struct fixture *f, struct dz_vault *v, size_t snap,
+                               struct dz_snapshot *ret_snapshot) {
+    char id[DZ_SNAPSHOT_ID_TEXT];
+
+    assert_int_equal(dz_vault_unlock(v, fixture_root, NULL), DZ_OK);
+    dz_snapshot_id_text(f->snaps[snap], id);
+    return dz_snapshot_find(v, id, ret_snapshot, NULL);
+}
+
+static bool read_entries(const struct fixture *f, struct dz_fetch *fetch,
+                         const dz_manifest_root *root, bool compare, struct paths *paths) {
+    struct dz_source source = dz_fetch_source(fetch);
+    DZ_AUTO(dz_cursor) c = NULL;
+
+    assert_int_equal(dz_cursor_new(&source, root, &c, NULL), DZ_OK);
+    for (;;) {
+        bool end = false;
+        dz_slice first;
+        uint64_t n;
+        dz_entry e;
+        char name[256];
+
+        if (dz_cursor_next(c, &e, &end, NULL) == DZ_OK) {
+            if (end)
+                return true;
+            read_entry(f, fetch, &e, compare, paths);
+        } else if (dz_cursor_skip_lost(c, &first, &n, NULL) == DZ_OK) {
+            shorten(f, first, name);
+            paths_add(paths, name);
+        } else {
+            return false; /* the root of the list */
+        }
+    }
+}
+
+bool fixture_read_snapshot(const struct fixture *f, const char *vault, size_t snap, bool compare,
+                           struct paths *paths) {
+    DZ_AUTO(dz_vault) v = NULL;
+    DZ_AUTO(dz_fetch) fetch = NULL;
+    struct dz_snapshot s = { 0 };
+    bool read;
+
+    if (dz_vault_open(vault, &v, NULL) != DZ_OK || open_snapshot(f, v, snap, &s) != DZ_OK)
+        return false;
+    assert_int_equal(dz_fetch_new(v, 1 << 20, &fetch, NULL), DZ_OK);
+    read = read_entries(f, fetch, &s.commit.root, compare, paths);
+    dz_snapshot_release(&s);
+    return read;
+}
+
 /* --- what is found ---------------------------------------------------------------------------- */
 
 static void note_damage(void *ctx, const struct dz_verify_damage *d) {
@@ -226,15 +347,8 @@ static void note_damage(void *ctx, const struct dz_verify_damage *d) {
         for (unsigned k = 0; k < FIXTURE_SNAPS; k++)
             if (memcmp(d->snapshots[i], all->f->snaps[k], DZ_SNAPSHOT_ID_BYTES) == 0)
                 x->snaps |= 1U << k;
-    for (size_t i = 0; i < d->n_paths && i < FIXTURE_PATHS_MAX; i++) {
-        const char *top = strchr(all->f->source + 1, '\0');
-        size_t skip = (size_t) (top - all->f->source); /* the source's path and its '/' */
-        dz_slice p = d->paths[i].path;
-
-        skip = p.len > skip ? skip : 0;
-        (void) snprintf(x->paths[i], sizeof x->paths[i], "%.*s", (int) (p.len - skip),
-                        (const char *) p.data + skip);
-    }
+    for (size_t i = 0; i < d->n_paths && i < FIXTURE_PATHS_MAX; i++)
+        shorten(all->f, d->paths[i].path, x->paths[i]);
 }
 
 void fixture_verify(const struct fixture *f, const char *vault, enum fixture_with with,

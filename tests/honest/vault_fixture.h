@@ -61,6 +61,19 @@ const struct found *found_object(const struct findings *found, const char *objec
 /* Fails the test with a list of what was found. */
 _Noreturn void found_fail(const struct findings *found, const char *what);
 
+/* Reads every entry of snapshot `snap` to its last byte, as restore would.  What could not be read
+ * (of a lost page of the list: its first path) is added to `paths`, each once.  What could, and is
+ * still the same in f->source, is compared with it when `compare`.  False: nothing at all could be
+ * read, the snapshot itself being lost. */
+struct paths {
+    size_t n;
+    char at[FIXTURE_PATHS_MAX][256];
+};
+bool fixture_read_snapshot(const struct fixture *f, const char *vault, size_t snap, bool compare,
+                           struct paths *paths);
+bool paths_have(const struct paths *paths, const char *path);
+void paths_add(struct paths *paths, const char *path);
+
 /* Files of a vault, as paths below it, sorted: those of one directory ("packs"), or all ("").
  * The caller frees names and list. */
 char **fixture_files(const char *vault, const char *below, size_t *ret_n);
