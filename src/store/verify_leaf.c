@@ -7,19 +7,21 @@
 
 enum { TEXT_VERSION = 1 };
 
-/* The text's key is fresh for each leaf: the salt is. */
-static void text_key(const struct dz_host_keys *host, dz_slice salt,
+/* Sealed: nonce (16), then salt and text under the nonce's own key.  The salt must not show: the
+ * text is a few small numbers, and with the salt the commitment would confirm who guesses them. */
+enum { NONCE_BYTES = 16 };
+
+static void text_key(const struct dz_host_keys *host, dz_slice nonce,
                      uint8_t ret_key[DZ_KEY_BYTES]) {
-    dz_key_derive(host->text, "verify leaf", salt, ret_key);
+    dz_key_derive(host->text, "verify leaf", nonce, ret_key);
 }
 
 dz_status dz_verify_log(struct dz_verify *x, const dz_pack_id *bad, size_t n_bad, dz_err *err) {
     dz_leaf leaf = { .kind = DZ_LEAF_VERIFY, .time_us = dz_now_us() };
     dz_autofree dz_leaf_object *objects = NULL;
-    uint8_t salt[DZ_LEAF_SALT_BYTES], key[DZ_KEY_BYTES];
+    uint8_t nonce[NONCE_BYTES], salt[DZ_LEAF_SALT_BYTES], key[DZ_KEY_BYTES];
     dz_autobuf dz_buf text = { 0 }, sealed = { 0 }, entry = { 0 };
     dz_status s;
-    size_t len;
     uint8_t *to;
 
     leaf.object_count = n_bad < DZ_LEAF_OBJECTS_MAX ? n_bad : DZ_LEAF_OBJECTS_MAX;
@@ -32,6 +34,9 @@ dz_status dz_verify_log(struct dz_verify *x, const dz_pack_id *bad, size_t n_bad
     }
     leaf.objects = objects;
 
+    dz_random(nonce, sizeof nonce);
+    dz_random(salt, sizeof salt);
+    dz_buf_put(&text, salt, sizeof salt);
     dz_buf_put_u8(&text, TEXT_VERSION);
     dz_buf_put_u8(&text, x->how->data);
     dz_buf_put_varint(&text, x->result.damaged);
@@ -39,15 +44,14 @@ dz_status dz_verify_log(struct dz_verify *x, const dz_pack_id *bad, size_t n_bad
     dz_buf_put_varint(&text, x->result.bytes);
     dz_buf_put_varint(&text, x->result.objects);
     dz_buf_put_varint(&text, x->result.snapshots);
-    dz_random(salt, sizeof salt);
-    dz_buf_put(&sealed, salt, sizeof salt);
-    len = text.len;
-    to = dz_buf_extend(&sealed, len + DZ_AEAD_TAG_BYTES);
+    dz_buf_put(&sealed, nonce, sizeof nonce);
+    to = dz_buf_extend(&sealed, text.len + DZ_AEAD_TAG_BYTES);
     if (!to || !dz_buf_ok(&text))
         return DZ_FAIL(err, DZ_E_NOMEM, "verify: out of memory");
-    dz_leaf_commit_text(salt, dz_buf_slice(&text), leaf.commitment);
-    text_key(x->v->host, (dz_slice){ salt, sizeof salt }, key);
-    s = dz_aead_seal(key, 0, (dz_slice){ salt, sizeof salt }, dz_buf_slice(&text), to, err);
+    dz_leaf_commit_text(salt, (dz_slice){ text.data + sizeof salt, text.len - sizeof salt },
+                        leaf.commitment);
+    text_key(x->v->host, (dz_slice){ nonce, sizeof nonce }, key);
+    s = dz_aead_seal(key, 0, (dz_slice){ nonce, sizeof nonce }, dz_buf_slice(&text), to, err);
     explicit_bzero(key, sizeof key);
     DZ_TRY(s);
     leaf.sealed = dz_buf_slice(&sealed);
@@ -58,21 +62,22 @@ dz_status dz_verify_log(struct dz_verify *x, const dz_pack_id *bad, size_t n_bad
 static dz_status read_text(const struct dz_vault *v, const dz_leaf *leaf, dz_verify_last *last,
                            dz_err *err) {
     dz_reader r = dz_reader_over(leaf->sealed);
-    dz_slice salt = dz_read_bytes(&r, DZ_LEAF_SALT_BYTES), sealed;
+    dz_slice nonce = dz_read_bytes(&r, NONCE_BYTES), sealed, salt;
     uint8_t key[DZ_KEY_BYTES], commitment[32];
     dz_autobuf dz_buf text = { 0 };
     dz_status s;
 
     sealed = dz_read_bytes(&r, dz_reader_left(&r));
-    if (!dz_reader_ok(&r) || sealed.len <= DZ_AEAD_TAG_BYTES ||
+    if (!dz_reader_ok(&r) || sealed.len <= DZ_LEAF_SALT_BYTES + DZ_AEAD_TAG_BYTES ||
         !dz_buf_extend(&text, sealed.len - DZ_AEAD_TAG_BYTES))
         return DZ_FAIL(err, DZ_E_CORRUPT, "the text of a verification is cut short");
-    text_key(v->host, salt, key);
-    s = dz_aead_open(key, 0, salt, sealed, text.data, err);
+    text_key(v->host, nonce, key);
+    s = dz_aead_open(key, 0, nonce, sealed, text.data, err);
     explicit_bzero(key, sizeof key);
     DZ_TRY(s);
-    dz_leaf_commit_text(salt.data, dz_buf_slice(&text), commitment);
     r = dz_reader_over(dz_buf_slice(&text));
+    salt = dz_read_bytes(&r, DZ_LEAF_SALT_BYTES);
+    dz_leaf_commit_text(salt.data, (dz_slice){ r.cur, dz_reader_left(&r) }, commitment);
     if (memcmp(commitment, leaf->commitment, sizeof commitment) != 0 ||
         dz_read_u8(&r) != TEXT_VERSION)
         return DZ_FAIL(err, DZ_E_CORRUPT, "the text of a verification is not the one bound");
