@@ -1,4 +1,5 @@
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -56,6 +57,10 @@ int dz_cli_main(int argc, char **argv) {
     dz_autofree char *keys = NULL;
     dz_err err = { 0 };
 
+    /* segments of some MiB come and go: kept in the heap, or each would cost a page fault per 4 KiB
+     */
+    (void) mallopt(M_MMAP_THRESHOLD, 64 << 20);
+    (void) mallopt(M_TRIM_THRESHOLD, 256 << 20);
     (void) umask(077);
     (void) dz_text_init(NULL);
     if (dz_crypto_init(&err) != DZ_OK)

@@ -33,7 +33,7 @@ void dz_coder_free(struct dz_coder *c) {
         return;
     (void) ZSTD_freeCCtx(c->cctx);
     (void) ZSTD_freeDCtx(c->dctx);
-    dz_buf_release_secret(&c->scratch);
+    dz_buf_release(&c->scratch);
     free(c);
 }
 
@@ -154,7 +154,7 @@ dz_status dz_segment_peek(dz_slice bytes, dz_segment_head *ret_head, dz_err *err
 
 void dz_segment_release(struct dz_segment *s) {
     free(s->ends);
-    dz_buf_release_secret(&s->raw);
+    dz_buf_release(&s->raw);
     *s = (struct dz_segment){ 0 };
 }
 

@@ -46,7 +46,7 @@ typedef struct dz_segment_head {
  * DZ_E_MALFORMED, DZ_E_LIMIT, DZ_E_UNSUPPORTED. */
 dz_status dz_segment_peek(dz_slice bytes, dz_segment_head *ret_head, dz_err *err) DZ_MUST_CHECK;
 
-/* An opened segment.  Wiped and released by dz_segment_release(). */
+/* An opened segment; release with dz_segment_release(). */
 struct dz_segment {
     uint8_t kind;
     uint32_t count;

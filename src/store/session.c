@@ -243,7 +243,7 @@ static dz_status enqueue(struct dz_session *s, struct job *j, dz_err *err) {
 /* --- lanes ------------------------------------------------------------------------------------ */
 
 static void open_segment_release(struct open_segment *o) {
-    dz_buf_release_secret(&o->raw);
+    dz_buf_release(&o->raw);
     free(o->names);
     free(o->lengths);
     *o = (struct open_segment){ 0 };
