@@ -237,26 +237,28 @@ static dz_status count_names(void *ctx, const uint8_t pack[DZ_PACK_NAME_LEN], dz
     size_t at = dz_verify_pack_at(x, pack);
 
     (void) err;
-    if (at == SIZE_MAX)
+    if (at == SIZE_MAX) {
         x->tables_known = false; /* gone: how many names it had, nobody can say */
-    else
-        x->index_names += x->pack_names[at];
+        return DZ_OK;
+    }
+    x->index_twice |= x->covered_packs[at]; /* in two runs: what each says cannot be counted */
+    x->covered_packs[at] = true;
+    x->index_names += x->pack_names[at];
     return DZ_OK;
 }
 
-/* Every row of every table is in the index (or index_wrong was set); if its entries are as many as
- * the tables have rows, nothing else is.  An index that says more than the packs would make a
- * backup leave out what the vault does not have. */
+/* Every row of every table is in the index, or index_lacks was set; if each pack is in one run, and
+ * the entries are as many as the tables have rows, nothing else is.  An index that says more than
+ * the packs would make a backup leave out what the vault does not have. */
 static dz_status settle_index(struct dz_verify *x, dz_err *err) {
     struct dz_catalog fresh = { 0 };
     uint64_t read = 0;
+    bool more;
 
     DZ_TRY(dz_index_each_pack(x->catalog.index, count_names, x, err));
-    if (!x->whole || !x->tables_known)
-        x->index_wrong |= false;
-    else if (dz_index_stats_of(x->catalog.index).entries != x->index_names)
-        x->index_wrong = true;
-    if (!x->index_wrong)
+    more = x->index_twice || dz_index_stats_of(x->catalog.index).entries != x->index_names;
+    /* where a table is lost, what is whole in its pack is found by this index alone: it stays */
+    if (!x->index_lacks && !(more && x->whole && x->tables_known))
         return DZ_OK;
     DZ_TRY(dz_catalog_open(x->v, x->tmpfd, true, &fresh, &read, err));
     x->result.rebuilt += read;
@@ -285,8 +287,9 @@ static dz_status check_packs(struct dz_verify *x, dz_err *err) {
 
     x->bad_packs = calloc(n + 1, 1);
     x->found_packs = calloc(n + 1, 1);
+    x->covered_packs = calloc(n + 1, 1);
     x->pack_names = calloc(n + 1, sizeof *x->pack_names);
-    if (!x->bad_packs || !x->found_packs || !x->pack_names)
+    if (!x->covered_packs || !x->bad_packs || !x->found_packs || !x->pack_names)
         return DZ_FAIL(err, DZ_E_NOMEM, "list of packs: out of memory");
     return dz_verify_packs(x, err);
 }
@@ -336,6 +339,7 @@ static void release(struct dz_verify *x) {
     dz_buf_release(&x->bad_places);
     free(x->bad_packs);
     free(x->found_packs);
+    free(x->covered_packs);
     free(x->pack_names);
     (void) pthread_mutex_destroy(&x->lock);
 }

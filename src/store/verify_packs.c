@@ -170,7 +170,7 @@ static dz_status compare_index(struct hand *h, size_t at, const dz_pack_table *t
                 got.type == t->segments[i].kind)
                 continue;
             (void) pthread_mutex_lock(&x->lock);
-            x->index_wrong = true;
+            x->index_lacks = true;
             (void) pthread_mutex_unlock(&x->lock);
             return DZ_OK; /* once is enough: it is made anew */
         }

@@ -50,10 +50,12 @@ struct dz_verify {
     struct dz_catalog catalog;
     uint8_t *bad_packs;   /* of each of catalog.all: nothing in it can be relied on */
     uint8_t *found_packs; /* of each of catalog.all: damage of some sort */
+    bool *covered_packs;  /* of each of catalog.all: some index run has it */
     uint32_t *pack_names; /* of each of catalog.all: names in its table */
     uint64_t index_names; /* entries the index should have */
     bool tables_known;    /* every pack's table was read */
-    bool index_wrong;     /* a name that a table has is not found at its place */
+    bool index_lacks;     /* a name that a table has is not found at its place */
+    bool index_twice;     /* a pack is in two of its runs */
     dz_buf bad_places;    /* struct dz_verify_place; sorted once the packs are done */
 
     uint64_t packs_total, bytes_total; /* to be read */
