@@ -299,6 +299,7 @@ dz_status dz_fetch_hold(struct dz_fetch *f, enum dz_kind kind, const dz_id *id,
     dz_name name = dz_name_of(f->vault->host->name, (uint8_t) kind, id);
     struct bad_places bad = { .f = f };
     dz_status last = DZ_E_NOT_FOUND;
+    bool renewed = false;
 
     while (bad.n < TRIES) {
         struct dz_cached *c = NULL;
@@ -307,7 +308,9 @@ dz_status dz_fetch_hold(struct dz_fetch *f, enum dz_kind kind, const dz_id *id,
         dz_slice bytes = { 0 };
         dz_status s = find_place(f, &name, &bad, &place, &found, err);
 
-        if (s == DZ_E_CORRUPT || (s == DZ_OK && !found && last == DZ_E_NOT_FOUND && !f->healed)) {
+        /* whoever else is renewing it is waited for: until then nothing is known to be missing */
+        if (!renewed && (s == DZ_E_CORRUPT || (s == DZ_OK && !found && last == DZ_E_NOT_FOUND))) {
+            renewed = true;
             DZ_TRY(renew_catalog(f, err));
             s = find_place(f, &name, &bad, &place, &found, err);
         }

@@ -15,7 +15,9 @@ enum {
     VERSION = 1,
     TRAILER_BYTES = 48,
     SALT_BYTES = 16,
-    WRITEBACK_STEP = 8 << 20, /* start writing out early, so that the final sync waits less */
+    ROW_MAX = 1 + 3 * 10 + 10, /* bytes of a row beyond its objects, and of their number */
+    LENGTH_MAX = 5,            /* bytes of an object's length */
+    WRITEBACK_STEP = 8 << 20,  /* start writing out early, so that the final sync waits less */
 };
 
 struct dz_pack_writer {
@@ -91,6 +93,11 @@ uint64_t dz_pack_writer_size(const struct dz_pack_writer *w) {
     return w->size;
 }
 
+bool dz_pack_writer_full(const struct dz_pack_writer *w) {
+    return w->size >= DZ_PACK_TARGET || w->table.len >= DZ_PACK_TABLE_MAX / 2 ||
+           w->n_segments >= DZ_PACK_SEGMENTS_MAX / 2;
+}
+
 /* Grows an array of `size`-byte elements to hold at least `want`. */
 static bool grow(void *slot, size_t *cap, size_t want, size_t size) {
     size_t next = *cap ? *cap : 64;
@@ -114,6 +121,11 @@ dz_status dz_pack_writer_add(struct dz_pack_writer *w, enum dz_kind kind, dz_sli
     dz_pack_table *t = &w->rows;
     size_t cap = w->cap_names;
 
+    /* a table that no reader accepts would make the pack worthless once the index is lost */
+    if (w->table.len + n * (sizeof *names + LENGTH_MAX) + ROW_MAX >
+        DZ_PACK_TABLE_MAX - DZ_AEAD_TAG_BYTES)
+        return DZ_FAIL(err, DZ_E_LIMIT, "pack: table of %zu bytes has no room for %zu objects",
+                       w->table.len, n);
     if (sealed.len > DZ_SEGMENT_SEALED_MAX || n == 0 || n > DZ_SEGMENT_OBJECTS_MAX ||
         w->n_segments >= DZ_PACK_SEGMENTS_MAX ||
         w->size + sealed.len > DZ_PACK_MAX - DZ_PACK_TABLE_MAX)
@@ -322,9 +334,13 @@ dz_status dz_pack_table_load(int packsfd, const dz_pack_id *id, const struct dz_
     fd = dz_os->openat(packsfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
     if (fd < 0)
         return errno == ENOENT ? DZ_FAIL(err, DZ_E_NOT_FOUND, "pack %s is missing", name)
-                               : DZ_FAIL_ERRNO(err, "opening pack %s", name);
+               : errno == ELOOP || errno == ENXIO
+                   ? DZ_FAIL(err, DZ_E_CORRUPT, "pack %s: not a regular file", name)
+                   : DZ_FAIL_ERRNO(err, "opening pack %s", name);
     if (dz_os->fstat(fd, &st) < 0)
         return DZ_FAIL_ERRNO(err, "pack %s", name);
+    if (!S_ISREG(st.st_mode))
+        return DZ_FAIL(err, DZ_E_CORRUPT, "pack %s: not a regular file", name);
     s = dz_pack_table_read(fd, (uint64_t) st.st_size, host, ret_table, err);
     return dz_err_context(err, s, "pack %s", name);
 }

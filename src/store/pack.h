@@ -57,6 +57,9 @@ dz_status dz_pack_writer_add(struct dz_pack_writer *w, enum dz_kind kind, dz_sli
 
 /* Bytes so far. */
 uint64_t dz_pack_writer_size(const struct dz_pack_writer *w);
+/* True once the pack should be finished: it passed DZ_PACK_TARGET, or its objects are so small and
+ * many that its table nears what a reader accepts. */
+bool dz_pack_writer_full(const struct dz_pack_writer *w);
 
 /* Writes the table, makes the pack durable in packsfd, and gives its name and its table (owned by
  * the caller; ret_table may be NULL).  Frees the writer whether or not it worked.  DZ_E_IO. */

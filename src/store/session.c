@@ -160,15 +160,46 @@ static bool in_catalog(void *ctx, const dz_name *name) {
     return dz_catalog_find(c, name, &place, &found, NULL) == DZ_OK && found;
 }
 
+/* What was taken for known rests on the packs that were there.  One that is gone by now, or was
+ * found damaged, may have been all there was of it: nothing that rests on it is to be kept. */
+static dz_status still_there(const struct dz_packlist *then, const struct dz_packlist *now,
+                             dz_err *err) {
+    for (size_t i = 0; i < then->n; i++)
+        if (!dz_packlist_has(now, then->ids[i].b)) {
+            char name[DZ_PACK_NAME_TEXT];
+            dz_hex(then->ids[i].b, sizeof then->ids[i].b, name);
+            return DZ_FAIL(err, DZ_E_CORRUPT,
+                           "pack %.16s was lost or found damaged during this run; run it again",
+                           name);
+        }
+    return DZ_OK;
+}
+
+static dz_status check_packs(struct dz_session *s, dz_err *err) {
+    struct dz_packlist now = { 0 };
+    dz_status status;
+
+    DZ_TRY(dz_packlist_read(s->vault, &now, err));
+    status = still_there(&s->catalog.packs, &now, err);
+    dz_packlist_release(&now);
+    return status;
+}
+
 /* Very large sessions: what is durable moves from the set in memory to an index run on disk. */
 static dz_status roll_over(struct dz_session *s, dz_err *err) {
     struct dz_catalog fresh = { 0 };
+    dz_status status;
 
     DZ_TRY(finish_pack(s, false, err));
     DZ_TRY(finish_pack(s, true, err));
     DZ_TRY(publish_run(s, err));
     DZ_TRY(new_builder(s, err));
     DZ_TRY(dz_catalog_open(s->vault, s->tmpfd, false, &fresh, NULL, err));
+    status = still_there(&s->catalog.packs, &fresh.packs, err);
+    if (status != DZ_OK) {
+        dz_catalog_close(&fresh);
+        return status;
+    }
     (void) pthread_rwlock_wrlock(&s->catalog_lock);
     (void) pthread_mutex_lock(&s->lock);
     dz_catalog_close(&s->catalog);
@@ -184,7 +215,7 @@ static dz_status pack_job(struct dz_session *s, const struct job *j, dz_err *err
         DZ_TRY(dz_pack_writer_new(s->tmpfd, s->vault->host, &s->packs[j->meta], err));
     DZ_TRY(dz_pack_writer_add(s->packs[j->meta], j->kind, dz_buf_slice(&j->sealed), j->names,
                               j->lengths, j->n, err));
-    if (dz_pack_writer_size(s->packs[j->meta]) >= DZ_PACK_TARGET)
+    if (dz_pack_writer_full(s->packs[j->meta]))
         DZ_TRY(finish_pack(s, j->meta, err));
     if (dz_index_builder_count(s->builder) > PENDING_MAX)
         DZ_TRY(roll_over(s, err));
@@ -494,6 +525,7 @@ dz_status dz_session_commit(struct dz_session *s, struct dz_commit *commit, dz_e
     /* also the names of packs that others gave and perhaps did not live to sync: we rely on them */
     if (dz_os->fsync(s->vault->packsfd) < 0)
         return DZ_FAIL_ERRNO(err, "syncing the directory of packs");
+    DZ_TRY(check_packs(s, err));
 
     dz_random(commit->id, sizeof commit->id);
     commit->arrived_us = dz_now_us();
