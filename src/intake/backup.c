@@ -686,7 +686,7 @@ static void note_problem(struct assembler *a, dz_slice path, uint8_t what, int e
         a->commit->errors++;
     /* long paths must not make the commit too large to be written */
     if (a->problems_kept >= DZ_COMMIT_PROBLEMS_MAX ||
-        a->commit->problems.len + path.len > DZ_COMMIT_MAX / 4)
+        a->commit->problems.len + path.len > DZ_COMMIT_MAX / 32)
         return;
     a->problems_kept++;
     dz_buf_put_u8(&a->commit->problems, what);

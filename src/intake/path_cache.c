@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
-#include <sys/mman.h>
 
 #include "core/durable.h"
 #include "core/hex.h"
@@ -88,9 +87,7 @@ static void cache_name(const uint8_t context[DZ_KEY_BYTES], char ret_name[NAME_T
 
 struct dz_path_cache {
     int fd;
-    uint8_t *map; /* the table's pages */
-    size_t map_len;
-    const uint8_t *table;
+    dz_buf table; /* in memory, not mapped: a bad sector under a mapping would kill the run */
     uint64_t slots, records;
     int64_t time_us;
 };
@@ -98,8 +95,7 @@ struct dz_path_cache {
 void dz_path_cache_free(struct dz_path_cache *c) {
     if (!c)
         return;
-    if (c->map)
-        (void) munmap(c->map, c->map_len);
+    dz_buf_release(&c->table);
     if (c->fd >= 0)
         (void) dz_os->close(c->fd);
     free(c);
@@ -133,8 +129,7 @@ static bool packs_are_there(int fd, uint64_t at, uint64_t n, const uint8_t sum[8
 static bool take(struct dz_path_cache *c, const struct dz_packlist *packs) {
     uint8_t h[HEADER_BYTES];
     struct stat st;
-    uint64_t records, slots, n_packs, table_at, page, skip;
-    void *map;
+    uint64_t records, slots, n_packs, table_at;
 
     if (dz_os->fstat(c->fd, &st) < 0 || dz_pread_all(c->fd, h, sizeof h, 0) < 0 ||
         memcmp(h, magic, sizeof magic) != 0 || dz_load_le(h + 8, 2) != VERSION)
@@ -149,14 +144,11 @@ static bool take(struct dz_path_cache *c, const struct dz_packlist *packs) {
     table_at = HEADER_BYTES + records;
     if (!packs_are_there(c->fd, table_at + slots * SLOT_BYTES, n_packs, h + 48, packs))
         return false;
-    page = table_at & ~(uint64_t) 4095;
-    skip = table_at - page;
-    c->map_len = (size_t) (slots * SLOT_BYTES + skip);
-    map = mmap(NULL, c->map_len, PROT_READ, MAP_PRIVATE, c->fd, (off_t) page);
-    if (map == MAP_FAILED)
+    if (!dz_buf_extend(&c->table, (size_t) (slots * SLOT_BYTES)) ||
+        dz_pread_all(c->fd, c->table.data, c->table.len, (off_t) table_at) < 0) {
+        dz_buf_release(&c->table);
         return false;
-    c->map = map;
-    c->table = c->map + skip;
+    }
     c->slots = slots;
     c->records = records;
     c->time_us = (int64_t) dz_load_le(h + 16, 8);
@@ -178,6 +170,7 @@ dz_status dz_path_cache_open(struct dz_vault *v, const char *source,
     }
     dz_path_context(v->host, source, context);
     cache_name(context, name);
+    explicit_bzero(context, sizeof context);
     c->fd = dz_os->openat(v->cachefd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
     if (c->fd >= 0 && !take(c, &packs)) {
         (void) dz_os->close(c->fd);
@@ -240,11 +233,11 @@ bool dz_path_cache_get(struct dz_path_cache *c, const struct dz_path_key *key,
                        struct dz_path_window *window, dz_buf *value) {
     uint64_t slot;
 
-    if (!c->table)
+    if (c->slots == 0)
         return false;
     slot = first_slot(key->tag, c->slots);
     for (int probes = 0; probes < PROBES_MAX; probes++) {
-        const uint8_t *s = c->table + slot * SLOT_BYTES;
+        const uint8_t *s = c->table.data + slot * SLOT_BYTES;
         uint64_t where = dz_load_le(s + 8, 8);
 
         if (where >> 40 == 0)
@@ -294,6 +287,7 @@ dz_status dz_path_writer_new(struct dz_vault *v, int tmpfd, const char *source, 
     w->time_us = began_us;
     dz_path_context(v->host, source, context);
     cache_name(context, w->name);
+    explicit_bzero(context, sizeof context);
     DZ_TRY(dz_durable_temp(tmpfd, w->temp, &w->fd, err));
     if (!dz_buf_extend(&w->pending, HEADER_BYTES)) /* the header comes at the end */
         return DZ_FAIL(err, DZ_E_NOMEM, "path cache: out of memory");

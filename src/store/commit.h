@@ -12,7 +12,7 @@
 enum {
     DZ_SNAPSHOT_ID_BYTES = 16,
     DZ_SOURCE_NAME_MAX = 128,
-    DZ_COMMIT_MAX = 4 << 20,       /* bytes of a commit file */
+    DZ_COMMIT_MAX = 32 << 20,      /* bytes of a commit file: it names the packs, 32 bytes each */
     DZ_COMMIT_PROBLEMS_MAX = 1000, /* problems kept by name; all are counted */
 };
 
