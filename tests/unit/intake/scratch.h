@@ -10,7 +10,7 @@
 struct scratch {
     char dir[64];   /* absolute */
     char tree[80];  /* dir/tree: what is backed up; made */
-    char vault[80]; /* dir/vault: made by scratch_vault() */
+    char vault[96]; /* dir/vault: made by scratch_vault() */
     uint8_t root[DZ_ROOT_BYTES];
 };
 
