@@ -465,6 +465,16 @@ static bool same_tree(struct compare *c, const struct dz_commit *commit, char wh
     return true;
 }
 
+bool tree_is_kept(struct tree *t, struct dz_fetch *fetch, const struct dz_commit *commit,
+                  char why[WHY]) {
+    DZ_AUTO(dz_content_reader) content = NULL;
+    struct dz_source source = dz_fetch_source(fetch);
+    const struct promise p = { .tree = t };
+
+    MUST(dz_content_reader_new(&source, &content, NULL) == DZ_OK);
+    return same_tree(&(struct compare){ fetch, content, &p, true, 0 }, commit, why);
+}
+
 struct check {
     struct dz_fetch *fetch;
     struct dz_content_reader *content;

@@ -44,6 +44,10 @@ unsigned world_names_in(const char *dir, const char *sub);
 struct tree;
 struct tree *tree_of(const char *dir); /* absolute, without symbolic links */
 void tree_free(struct tree *t);
+/* Whether the snapshot, opened, is this tree to the last byte. */
+struct dz_fetch;
+bool tree_is_kept(struct tree *t, struct dz_fetch *fetch, const struct dz_commit *commit,
+                  char why[WHY]);
 
 struct promise {
     uint8_t id[DZ_SNAPSHOT_ID_BYTES];
