@@ -69,7 +69,8 @@ struct dz_session {
     struct dz_name_set *pending;
     struct dz_lane *lanes;
     uint64_t new_bytes, stored_bytes;
-    dz_status failed; /* the first failure; everything after it is refused */
+    bool index_damaged; /* a run could not answer */
+    dz_status failed;   /* the first failure; everything after it is refused */
     dz_err why;
 
     pthread_cond_t changed; /* the queue */
@@ -339,14 +340,14 @@ static dz_status claim(struct dz_session *s, const dz_name *name, size_t len, bo
     (void) pthread_rwlock_rdlock(&s->catalog_lock);
     status = dz_catalog_find(&s->catalog, name, &place, &known, err);
     (void) pthread_rwlock_unlock(&s->catalog_lock);
-    /* a damaged run cannot say: then the object is stored once more, and the run is rebuilt later
-     */
+    /* a damaged run cannot say: then the object is stored once more, and the run goes at the end */
     if (status == DZ_E_CORRUPT)
         known = false;
     else
         DZ_TRY(status);
     if (!known) {
         (void) pthread_mutex_lock(&s->lock);
+        s->index_damaged |= status == DZ_E_CORRUPT;
         status = dz_name_set_add(s->pending, name, &added, err);
         if (status == DZ_OK && added)
             s->new_bytes += len;
@@ -512,9 +513,26 @@ static dz_status publish_commit(struct dz_session *s, const struct dz_commit *co
     return dz_vault_append(v, s->tmpfd, dz_buf_slice(&entry), err);
 }
 
-dz_status dz_session_commit(struct dz_session *s, struct dz_commit *commit, dz_err *err) {
-    size_t merged;
+/* The index is a cache: what cannot be done now, the next run does.  A damaged run stands in the
+ * way of merging and costs every run a copy of what it cannot find, so it goes: the next run reads
+ * the tables of its packs again. */
+static void tidy_index(struct dz_session *s) {
+    int indexfd = s->vault->indexfd;
+    const uint8_t *id = s->vault->host->vault.b;
+    size_t n;
 
+    if (dz_index_merge(indexfd, s->tmpfd, id, &(dz_index_merge_how){ 0 }, &n, NULL) ==
+            DZ_E_CORRUPT ||
+        s->index_damaged) {
+        DZ_AUTO(dz_index) idx = NULL;
+
+        if (dz_index_open(indexfd, id, &idx, NULL) == DZ_OK &&
+            dz_index_check(idx, NULL) == DZ_E_CORRUPT)
+            DZ_IGNORE(dz_index_drop_damaged(idx, indexfd, &n, NULL));
+    }
+}
+
+dz_status dz_session_commit(struct dz_session *s, struct dz_commit *commit, dz_err *err) {
     DZ_TRY(failed(s, err));
     DZ_TRY(flush_lanes(s, err));
     stop_packer(s);
@@ -535,8 +553,6 @@ dz_status dz_session_commit(struct dz_session *s, struct dz_commit *commit, dz_e
     commit->packs = s->written;
     s->written = (dz_buf){ 0 };
     DZ_TRY(publish_commit(s, commit, err));
-    /* the index is a cache: what merging could not do now, the next run does */
-    DZ_IGNORE(dz_index_merge(s->vault->indexfd, s->tmpfd, s->vault->host->vault.b,
-                             &(dz_index_merge_how){ 0 }, &merged, NULL));
+    tidy_index(s);
     return DZ_OK;
 }
