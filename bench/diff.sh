@@ -22,10 +22,12 @@ say "$FILES files"
 "$DOZO" init "$vault" --key-file "$work/key" >&2
 before=$(keep)
 # In place, and spread evenly: 100 files of FILES.
-find "$work/data" -type f | sort | awk -v step=$((FILES / 100)) 'NR % step == 0' >"$work/changed"
+changed=$(mktemp) # not below B: that would change a directory above the data, too
+trap 'rm -f "$changed"' EXIT
+find "$work/data" -type f | sort | awk -v step=$((FILES / 100)) 'NR % step == 0' >"$changed"
 sleep 1
-head -80 "$work/changed" | while read -r file; do printf 'changed' | dd of="$file" conv=notrunc status=none; done
-tail -n +81 "$work/changed" | xargs chmod 600
+head -80 "$changed" | while read -r file; do printf 'changed' | dd of="$file" conv=notrunc status=none; done
+tail -n +81 "$changed" | xargs chmod 600
 after=$(keep)
 
 diff="'$DOZO' --vault $vault --key $work/key --json diff $before $after >$work/found; [ \$? = 1 ]"
