@@ -95,7 +95,7 @@ static void put_json(const struct dz_commit *c, double seconds) {
 
     dz_snapshot_id_text(c->id, id);
     (void) json_object_set_new(j, "snapshot", json_string(id));
-    (void) json_object_set_new(j, "source", json_string(c->source));
+    dz_json_text(j, "source", c->source);
     (void) json_object_set_new(j, "arrived", dz_json_time(c->arrived_us));
     (void) json_object_set_new(j, "files", dz_json_count(c->files));
     (void) json_object_set_new(j, "dirs", dz_json_count(c->dirs));

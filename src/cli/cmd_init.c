@@ -216,8 +216,7 @@ static void put_json(const struct init *in) {
     (void) json_object_set_new(j, "shares", shares);
     (void) json_object_set_new(j, "pages", pages);
     if (in->key_file)
-        dz_json_path(j, "key_file",
-                     (dz_slice){ (const uint8_t *) in->key_file, strlen(in->key_file) });
+        dz_json_text(j, "key_file", in->key_file);
     else
         (void) json_object_set_new(j, "key_file", json_null());
     (void) json_object_set_new(j, "operators", dz_json_count(in->operators.n));

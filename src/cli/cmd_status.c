@@ -141,7 +141,7 @@ static json_t *sources_json(const struct state *s) {
     for (size_t i = 0; i < s->n_sources; i++) {
         const struct source *src = &s->sources[i];
         json_t *j = json_object();
-        (void) json_object_set_new(j, "source", json_string(src->name));
+        dz_json_text(j, "source", src->name);
         (void) json_object_set_new(j, "snapshots", dz_json_count(src->snapshots));
         (void) json_object_set_new(j, "newest", json_string(src->newest));
         (void) json_object_set_new(j, "arrived", dz_json_time(src->newest_us));

@@ -1,6 +1,7 @@
 #include "cli/open.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <termios.h>
@@ -22,6 +23,32 @@ static void cut_at_newline(dz_buf *b) {
         b->len--;
 }
 
+static volatile sig_atomic_t interrupted; /* the signal, or 0 */
+
+static void note_signal(int number) {
+    interrupted = number;
+}
+
+/* Waits for a line.  Signals end the wait and not yet the process: the terminal gets its echo back
+ * first. */
+static ssize_t read_silently(int tty, char *line, size_t room, const struct termios *before,
+                             const struct termios *silent) {
+    static const int numbers[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+    struct sigaction note = { .sa_handler = note_signal }, old[4];
+    ssize_t n = -1;
+
+    for (size_t i = 0; i < 4; i++)
+        (void) sigaction(numbers[i], &note, &old[i]);
+    if (tcsetattr(tty, TCSAFLUSH, silent) == 0)
+        n = read(tty, line, room);
+    (void) tcsetattr(tty, TCSAFLUSH, before);
+    for (size_t i = 0; i < 4; i++)
+        (void) sigaction(numbers[i], &old[i], NULL);
+    if (interrupted)
+        (void) raise(interrupted);
+    return n;
+}
+
 /* Reads one line without showing it. */
 static dz_status ask(int tty, const char *question, dz_buf *to, dz_err *err) {
     struct termios before, silent;
@@ -33,10 +60,7 @@ static dz_status ask(int tty, const char *question, dz_buf *to, dz_err *err) {
     silent = before;
     silent.c_lflag &= ~(tcflag_t) ECHO;
     (void) dprintf(tty, "%s ", question);
-    if (tcsetattr(tty, TCSAFLUSH, &silent) < 0)
-        return DZ_FAIL_ERRNO(err, "asking for the passphrase");
-    n = read(tty, line, sizeof line);
-    (void) tcsetattr(tty, TCSAFLUSH, &before);
+    n = read_silently(tty, line, sizeof line, &before, &silent);
     (void) dprintf(tty, "\n");
     if (n > 0)
         dz_buf_put(to, line, (size_t) n);

@@ -145,17 +145,20 @@ static int stop(struct dz_cli *cli, int code) {
     return DZ_CLI_STOP;
 }
 
-/* getopt says only that something is wrong; this says what. */
+/* getopt says only that something is wrong; this says what.  `optopt` is the letter, or the value
+ * of a long option that is known, or 0. */
 static int mistake(struct dz_cli *cli, const struct parser *p, char **argv, bool wants_argument) {
     const char *word = argv[optind - 1];
     char name[NEAREST_MAX + 1];
     const char *nearest, *equals;
     unsigned fits = 0;
 
-    if (strncmp(word, "--", 2) != 0) { /* a letter */
-        return stop(cli, wants_argument
-                             ? dz_cli_usage(cli, T_("option -%c wants an argument"), optopt)
-                             : dz_cli_usage(cli, T_("there is no option -%c"), optopt));
+    if (optopt > 0 && optopt < DZ_OPT_FIRST) {
+        if (wants_argument)
+            return stop(cli, dz_cli_usage(cli, T_("option -%c wants an argument"), optopt));
+        if (strchr(p->shorts + 1, optopt)) /* by its long name */
+            return stop(cli, dz_cli_usage(cli, T_("option -%c takes no argument"), optopt));
+        return stop(cli, dz_cli_usage(cli, T_("there is no option -%c"), optopt));
     }
     if (wants_argument)
         return stop(cli, dz_cli_usage(cli, T_("option %s wants an argument"), word));

@@ -46,6 +46,9 @@ void dz_put_padded(FILE *to, const char *text, int columns);
 
 /* Sets `key`, and `key`_base64 where `path` is not UTF-8. */
 void dz_json_path(json_t *object, const char *key, dz_slice path);
+static inline void dz_json_text(json_t *object, const char *key, const char *text) {
+    dz_json_path(object, key, (dz_slice){ (const uint8_t *) text, strlen(text) });
+}
 /* A number that may be beyond jansson's range is cut there. */
 json_t *dz_json_count(uint64_t n);
 /* ISO 8601 with zone. */

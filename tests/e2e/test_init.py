@@ -6,6 +6,7 @@ import re
 import stat
 import struct
 import subprocess
+import termios
 import time
 
 from harness import DOZO, Case, main, read, write
@@ -163,7 +164,8 @@ class Passphrase(Case):
         seen = b""
         while b"Passphrase:" not in seen:
             seen += os.read(terminal, 1000)
-        time.sleep(0.2)  # until the echo is off
+        while termios.tcgetattr(terminal)[3] & termios.ECHO:
+            time.sleep(0.01)
         os.write(terminal, b"correct horse\n")
         try:
             while more := os.read(terminal, 1000):
