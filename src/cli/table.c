@@ -15,6 +15,8 @@ const struct dz_command dz_commands[] = {
     { "diff", N_("say what differs between two snapshots"), "diff A B", NULL, dz_cmd_diff },
     { "restore", N_("write files of a snapshot back to disk"), "restore SNAP [PATH...] --to DIR",
       dz_restore_options, dz_cmd_restore, .changes = true },
+    { "mount", N_("show a snapshot as a read-only file system"), "mount SNAP DIR [-f]",
+      dz_mount_options, dz_cmd_mount, .changes = true },
     { "export", N_("write a snapshot as a tar stream"), "export SNAP --tar FILE", dz_export_options,
       dz_cmd_export },
     { "verify", N_("check that every stored byte is what it was"), "verify [--data] [--sample PCT]",
