@@ -270,14 +270,16 @@ class Damage(Case):
         got = self.json("--vault", "vault", "verify", code=1)
         self.assertEqual([d["object"] for d in got["damaged"]], ["packs/" + damaged])
         self.assertEqual(len(got["damaged"][0]["snapshots"]), 2)
+        got = self.json("--vault", "vault", "--key", "key", "verify", "--data", code=1)
+        paths = [p["path"] for d in got["damaged"] for p in d["paths"]]
+        self.assertIn(str(self.dir / "tree/a").lstrip("/"), paths)
         self.assertIn("damage-found", self.json("--vault", "vault", "status", code=1)["reasons"])
 
     def test_a_damaged_log_is_reported(self):
         self.good("init", "bad", "--key-file", "bad.key")
         os.chmod("bad/log/checkpoint", 0o600)
-        with open("bad/log/checkpoint", "r+b") as file:
-            file.seek(60)
-            file.write(b"X")
+        whole = read("bad/log/checkpoint")
+        write("bad/log/checkpoint", whole[:60] + bytes([whole[60] ^ 1]) + whole[61:])
         self.refused(1, "--vault", "bad", "log", says="dozo verify")
         self.refused(3, "--vault", "bad", "snapshots", says="dozo verify")
 
