@@ -260,6 +260,8 @@ static dz_status renew_catalog(struct dz_fetch *f, dz_err *err) {
         s = dz_catalog_open(f->vault, tmpfd, false, &fresh, NULL, err);
         dz_vault_tmp_drop(f->vault, tmp, tmpfd);
     }
+    if (s == DZ_E_IO) /* read-only, or full: what was kept must come out all the same */
+        s = dz_catalog_open_aside(f->vault, &fresh, err);
     if (s == DZ_OK) {
         dz_catalog_close(&f->catalog);
         f->catalog = fresh;

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
 
 #include "core/durable.h"
 #include "core/hex.h"
@@ -121,7 +122,7 @@ dz_status dz_catalog_add_table(struct dz_index_builder *b, const dz_pack_id *id,
 
 /* Adds the packs that no run covers, damaged ones too: what is whole in them can be read on. Tables
  * are the packs' own: what they say is authenticated. */
-static dz_status cover_missing(struct dz_vault *v, struct dz_catalog *c, int tmpfd,
+static dz_status cover_missing(struct dz_vault *v, struct dz_catalog *c, int indexfd, int tmpfd,
                                uint64_t *ret_read, dz_err *err) {
     DZ_AUTO(dz_index_builder) b = NULL;
     uint8_t run[DZ_INDEX_ID_LEN];
@@ -150,7 +151,7 @@ static dz_status cover_missing(struct dz_vault *v, struct dz_catalog *c, int tmp
         read++;
     }
     if (b)
-        DZ_TRY(dz_index_builder_finish(b, v->indexfd, run, err));
+        DZ_TRY(dz_index_builder_finish(b, indexfd, run, err));
     *ret_read = read;
     return DZ_OK;
 }
@@ -174,17 +175,17 @@ static void drop_all(int indexfd) {
         (void) closedir(d);
 }
 
-static dz_status catalog_open(struct dz_vault *v, int tmpfd, struct dz_catalog *c, uint64_t *read,
-                              dz_err *err) {
+static dz_status catalog_open(struct dz_vault *v, int indexfd, int tmpfd, struct dz_catalog *c,
+                              uint64_t *read, dz_err *err) {
     size_t dropped = 0;
     dz_status s;
 
-    DZ_TRY(dz_index_open(v->indexfd, v->host->vault.b, &c->index, err));
+    DZ_TRY(dz_index_open(indexfd, v->host->vault.b, &c->index, err));
     if (dz_index_stats_of(c->index).damaged_runs > 0) {
-        DZ_TRY(dz_index_drop_damaged(c->index, v->indexfd, &dropped, err));
+        DZ_TRY(dz_index_drop_damaged(c->index, indexfd, &dropped, err));
         dz_index_close(c->index);
         c->index = NULL;
-        DZ_TRY(dz_index_open(v->indexfd, v->host->vault.b, &c->index, err));
+        DZ_TRY(dz_index_open(indexfd, v->host->vault.b, &c->index, err));
     }
     /* after the index: it must not speak of packs that are younger than the list */
     DZ_TRY(list_all(v, &c->all, err));
@@ -195,16 +196,16 @@ static dz_status catalog_open(struct dz_vault *v, int tmpfd, struct dz_catalog *
     if (c->all.n)
         memcpy(c->packs.ids, c->all.ids, c->all.n * sizeof *c->packs.ids);
     without_damaged(v, &c->packs);
-    s = cover_missing(v, c, tmpfd, read, err);
+    s = cover_missing(v, c, indexfd, tmpfd, read, err);
     if (s == DZ_E_CORRUPT) { /* a run was found damaged only when it was asked */
-        DZ_TRY(dz_index_drop_damaged(c->index, v->indexfd, &dropped, err));
-        s = cover_missing(v, c, tmpfd, read, err);
+        DZ_TRY(dz_index_drop_damaged(c->index, indexfd, &dropped, err));
+        s = cover_missing(v, c, indexfd, tmpfd, read, err);
     }
     DZ_TRY(s);
     if (*read > 0 || dropped > 0) {
         dz_index_close(c->index);
         c->index = NULL;
-        DZ_TRY(dz_index_open(v->indexfd, v->host->vault.b, &c->index, err));
+        DZ_TRY(dz_index_open(indexfd, v->host->vault.b, &c->index, err));
     }
     return DZ_OK;
 }
@@ -217,7 +218,7 @@ dz_status dz_catalog_open(struct dz_vault *v, int tmpfd, bool all, struct dz_cat
 
     if (all)
         drop_all(v->indexfd);
-    s = catalog_open(v, tmpfd, &c, &read, err);
+    s = catalog_open(v, v->indexfd, tmpfd, &c, &read, err);
     if (s != DZ_OK) {
         dz_catalog_close(&c);
         return s;
@@ -226,6 +227,35 @@ dz_status dz_catalog_open(struct dz_vault *v, int tmpfd, bool all, struct dz_cat
     if (ret_read)
         *ret_read = read;
     return DZ_OK;
+}
+
+dz_status dz_catalog_open_aside(struct dz_vault *v, struct dz_catalog *ret_catalog, dz_err *err) {
+    static const char *const places[] = { "/dev/shm/dozo-XXXXXX", "/tmp/dozo-XXXXXX" };
+    dz_status s = DZ_FAIL(err, DZ_E_IO, "no room for an index outside the vault");
+
+    for (size_t i = 0; i < sizeof places / sizeof *places && s != DZ_OK; i++) {
+        struct dz_catalog c = { 0 };
+        uint64_t read = 0;
+        char path[32];
+        int fd;
+
+        (void) snprintf(path, sizeof path, "%s", places[i]);
+        if (!mkdtemp(path))
+            continue;
+        fd = dz_os->openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+        s = fd < 0 ? DZ_FAIL_ERRNO(err, "an index outside the vault")
+                   : catalog_open(v, fd, fd, &c, &read, err);
+        if (s == DZ_OK)
+            *ret_catalog = c;
+        else
+            dz_catalog_close(&c);
+        if (fd >= 0) {
+            drop_all(fd); /* what is open stays until it is closed */
+            (void) dz_os->close(fd);
+        }
+        (void) dz_os->unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+    }
+    return s;
 }
 
 static bool pack_is_there(void *ctx, const dz_place *place) {

@@ -33,6 +33,10 @@ struct dz_catalog {
  * DZ_E_IO, DZ_E_NOMEM. */
 dz_status dz_catalog_open(struct dz_vault *v, int tmpfd, bool all, struct dz_catalog *ret_catalog,
                           uint64_t *ret_read, dz_err *err) DZ_MUST_CHECK;
+/* For a vault that cannot be written, read-only or full: the whole index made anew in files that
+ * have no name, in memory where there is room.  DZ_E_IO, DZ_E_NOMEM. */
+dz_status dz_catalog_open_aside(struct dz_vault *v, struct dz_catalog *ret_catalog,
+                                dz_err *err) DZ_MUST_CHECK;
 void dz_catalog_close(struct dz_catalog *c);
 
 /* Where the object lies, in a pack that is there.  Thread-safe.  As dz_index_find(). */

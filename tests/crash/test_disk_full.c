@@ -113,10 +113,35 @@ static void no_inodes_left(void **state) {
     MUST(umount(disk) == 0);
 }
 
+/* The index is lost, and there is no room to make it again, or no right: all can be read. */
+static void reads_without_an_index_and_without_room(void **state) {
+    uint64_t random = 3;
+    char index[112], why[WHY];
+
+    (void) state;
+    (void) snprintf(index, sizeof index, "%s/index", vault);
+    MUST(mount("tmpfs", disk, "tmpfs", 0, "size=96m") == 0);
+    world_tree(source, &random);
+    assert_int_equal(world_create(vault, NULL), DZ_OK);
+    assert_int_equal(world_keep(vault, "tree", source, 1, &promises, NULL), DZ_OK);
+    world_remove(index);
+    MUST(mkdir(index, 0700) == 0);
+    fill_bytes(0);
+    if (!world_check(vault, &promises, true, why))
+        fail_msg("full: %s", why);
+    MUST(mount(NULL, disk, NULL, MS_REMOUNT | MS_RDONLY, NULL) == 0);
+    if (!world_check(vault, &promises, true, why))
+        fail_msg("read-only: %s", why);
+    MUST(umount(disk) == 0);
+    promises_free(&promises);
+    world_remove(source);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_blocks_left),
         cmocka_unit_test(no_inodes_left),
+        cmocka_unit_test(reads_without_an_index_and_without_room),
     };
     int failed;
 
