@@ -340,7 +340,7 @@ static void put_bytes(dz_buf *image, uint64_t at, const uint8_t *bytes, size_t l
         MUST(dz_buf_extend(image, (size_t) at + len - old));
         memset(image->data + old, 0, image->len - old);
     }
-    if (bytes)
+    if (bytes && len > 0)
         memcpy(image->data + at, bytes, len);
 }
 

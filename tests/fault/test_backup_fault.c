@@ -33,14 +33,18 @@ static const struct work {
     { "a second backup", used_vault },
 };
 
+/* The first fails every call; the others every second or third, to save time. */
 static const struct {
     const char *name;
+    long step;
     struct fault_plan plan;
 } plans[] = {
-    { "an I/O error", { .error = EIO, .skip_syncs = true } },
-    { "no space, from then on", { .error = ENOSPC, .forever = true, .skip_syncs = true } },
-    { "too many open files", { .error = EMFILE, .skip_syncs = true } },
-    { "short writes, then an I/O error", { .error = EIO, .short_io = true, .skip_syncs = true } },
+    { "an I/O error", 1, { .error = EIO, .skip_syncs = true } },
+    { "no space, from then on", 2, { .error = ENOSPC, .forever = true, .skip_syncs = true } },
+    { "too many open files", 2, { .error = EMFILE, .skip_syncs = true } },
+    { "short writes, then an I/O error",
+      3,
+      { .error = EIO, .short_io = true, .skip_syncs = true } },
 };
 
 static void copy(const char *from, const char *to) {
@@ -156,9 +160,9 @@ static void every_system_call_fails_once(void **state) {
             bool fired = true;
             long n = 0;
 
-            for (; fired; n++)
+            for (; fired; n += plans[k].step)
                 bad += !one_run(&works[w], arm_os, fault_os_disarm, n, &plans[k].plan, &fired);
-            print_message("%s, %s: %ld calls\n", works[w].name, plans[k].name, n - 1);
+            print_message("%s, %s: about %ld calls\n", works[w].name, plans[k].name, n);
         }
     assert_int_equal(bad, 0);
 }
