@@ -102,6 +102,9 @@ def gives_one_file(snap, tree):
         check(dozo("cat", snap, f"{TREE[1:]}/plain/noise").stdout == f.read(), "cat gives something else")
     name = os.fsencode(TREE[1:]) + b"/names/\xff/\xff"
     check(dozo("cat", snap, name).stdout == b"content\n", "cat of a name that is no UTF-8")
+    for sparse in ("start", "end", "small", "all"):
+        with open(f"{TREE}/holes/{sparse}", "rb") as f:
+            check(dozo("cat", snap, f"{TREE[1:]}/holes/{sparse}").stdout == f.read(), f"cat of holes/{sparse}")
 
 
 def leaves_alone_what_is_there(snap, tree):
@@ -256,8 +259,35 @@ def leaves_an_unchanged_tree_unread(snap, tree):
     remove(to)
 
 
+def keeps_file_systems_apart(snap, tree):
+    """Two file systems side by side number their files alike: none becomes a hard link of another's."""
+    top = f"{WORK}/two"
+    mounted = []
+    try:
+        for name in ("m", "n"):
+            os.makedirs(f"{top}/{name}")
+            if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", f"{top}/{name}"], stderr=subprocess.DEVNULL).returncode:
+                return "this user may not mount"
+            mounted.append(f"{top}/{name}")
+            whole_tree.write(f"{top}/{name}/file", f"of {name}".encode())
+            os.link(f"{top}/{name}/file", f"{top}/{name}/twin")
+        check(os.stat(f"{top}/m/file").st_ino == os.stat(f"{top}/n/file").st_ino, "the numbers are not alike")
+        before = whole_tree.describe(os.fsencode(top))
+        both = result("backup", "--source", "two", top)["snapshot"]
+        one = result("backup", "--source", "two", top, "--one-file-system")["snapshot"]
+    finally:
+        for path in mounted:
+            subprocess.run(["umount", path], check=True)
+    to, _ = restored(both)
+    same(before, whole_tree.describe(below(to, top)))
+    remove(to)
+    to, _ = restored(one)
+    check(os.listdir(f"{to}{top}/m") == [] and os.listdir(f"{to}{top}/n") == [], "another file system was entered")
+    remove(to)
+
+
 TESTS = [comes_back_whole, lists_everything, gives_one_file, leaves_alone_what_is_there, goes_on_after_a_kill,
-         never_leaves_the_target, takes_paths_and_strips, leaves_an_unchanged_tree_unread, becomes_a_tar, can_be_mounted,
+         never_leaves_the_target, takes_paths_and_strips, leaves_an_unchanged_tree_unread, keeps_file_systems_apart, becomes_a_tar, can_be_mounted,
          tells_what_differs]
 
 
