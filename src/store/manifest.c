@@ -173,6 +173,8 @@ static dz_status child_add(struct dz_manifest_builder *b, size_t height, const d
     l->only_node = item->node;
     l->only_ref = *ref;
     l->items++;
+    if (!level_ok(l)) /* now: the next item begins `last` anew and would hide it */
+        return DZ_FAIL(err, DZ_E_NOMEM, "no memory for a manifest node");
     return inner_cut_after(l, item) ? level_cut(b, height, err) : DZ_OK;
 }
 
