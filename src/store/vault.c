@@ -149,6 +149,11 @@ dz_status dz_vault_tmp_make(struct dz_vault *v, char ret_name[DZ_VAULT_TMP_NAME]
         if (dz_os->mkdirat(v->tmpfd, name, 0700) < 0)
             return DZ_FAIL_ERRNO(err, "making a temporary directory in the vault");
         fd = dz_os->openat(v->tmpfd, name, DIR_FLAGS | O_NOFOLLOW, 0);
+        if (fd < 0 && errno != ENOENT) {
+            dz_status s = DZ_FAIL_ERRNO(err, "opening a temporary directory in the vault");
+            (void) dz_os->unlinkat(v->tmpfd, name, AT_REMOVEDIR);
+            return s;
+        }
         /* another writer's sweep may have taken it between mkdir and lock: then once more */
         if (fd >= 0 && dz_os->flock(fd, LOCK_EX | LOCK_NB) == 0 && dz_os->fstat(fd, &st) == 0 &&
             st.st_nlink > 0) {

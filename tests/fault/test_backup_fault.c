@@ -41,7 +41,7 @@ static const struct {
 } plans[] = {
     { "an I/O error", 1, { .error = EIO, .skip_syncs = true } },
     { "no space, from then on", 2, { .error = ENOSPC, .forever = true, .skip_syncs = true } },
-    { "too many open files", 2, { .error = EMFILE, .skip_syncs = true } },
+    { "too many open files", 2, { .error = EMFILE, .forever = true, .skip_syncs = true } },
     { "short writes, then an I/O error",
       3,
       { .error = EIO, .short_io = true, .skip_syncs = true } },
@@ -133,6 +133,8 @@ static bool one_run(const struct work *work, void (*arm)(long n, const struct fa
         (void) snprintf(why, WHY, "%u descriptors were left open", world_open_fds() - fds);
     else if (s != DZ_OK && (!*ret_fired || err.status != s || err.what[0] == '\0'))
         (void) snprintf(why, WHY, "it failed and does not say how");
+    else if (plan && plan->forever && s != DZ_OK && err.sys_errno != plan->error)
+        (void) snprintf(why, WHY, "it does not say why it failed");
     else
         (void) sound(work, s, &p, why);
     if (why[0])
