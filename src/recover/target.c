@@ -10,7 +10,9 @@
 #include "core/text.h"
 
 enum {
-    PIECE = PATH_MAX - 1,  /* bytes of a path that one system call takes */
+    PIECE = PATH_MAX - 1, /* bytes of a path that one system call takes */
+    COARSE_TICK_NS =
+        10 * 1000 * 1000,  /* of CLOCK_REALTIME_COARSE at 100 Hz, the slowest there is */
     KEEP_EVERY = 512,      /* levels that stay open, so that reopening never starts far above */
     DIR_BUDGET_MAX = 8192, /* more would only cost the kernel memory */
 };
@@ -270,12 +272,27 @@ static dz_status dir_new(struct dz_target_dir *parent, dz_slice name, const dz_e
     return DZ_OK;
 }
 
+/* Whether an interrupted restore of ours left this directory: it has our mark, or it stopped right
+ * between the access list, which changes the mode, and the mode itself (recover/target_set.c). */
+static bool is_leftover(const struct dz_target *t, const struct dz_target_dir *d,
+                        const struct stat *st) {
+    mode_t mode = st->st_mode & 07777;
+    const dz_entry *e = &d->entry;
+
+    if (st->st_uid != t->uid && !(d->has_entry && st->st_uid == e->uid))
+        return false;
+    return mode == DZ_TARGET_UNFINISHED ||
+           (d->has_entry && mode == (01000 | (e->mode & 0777)) && mode != (e->mode & 07777) &&
+            st->st_mtim.tv_sec == e->mtime_s && st->st_mtim.tv_nsec == (long) e->mtime_ns &&
+            dz_entry_field(e, DZ_TAG_XATTRS).len > 0);
+}
+
 /* What files made in the directory `d` (just opened) will belong to, and whether d is ours. */
 static void learn(struct dz_target *t, struct dz_target_dir *d, const struct stat *st, bool made,
                   bool overwrite) {
     d->dev = st->st_dev;
     d->ino = st->st_ino;
-    d->leftover = !made && (st->st_mode & 07777) == DZ_TARGET_UNFINISHED && st->st_uid == t->uid;
+    d->leftover = !made && is_leftover(t, d, st);
     d->made = made || d->leftover || overwrite;
     /* One that was there may lie on a file system that hands down groups without saying so. */
     d->gid = made || (st->st_mode & S_ISGID) ? st->st_gid : t->gid;
@@ -445,7 +462,6 @@ dz_status dz_target_open(struct dz_target *t, const struct dz_restore_how *how, 
     t->dir_budget = descriptor_budget();
     pthread_mutex_init(&t->lock, NULL);
     pthread_mutex_init(&t->reopen_lock, NULL);
-    (void) clock_gettime(CLOCK_REALTIME_COARSE, &t->began); /* the clock of file systems */
     t->umask = umask(0);
     t->stack = calloc(64, sizeof *t->stack);
     if (!t->stack)
@@ -465,6 +481,10 @@ dz_status dz_target_open(struct dz_target *t, const struct dz_restore_how *how, 
     if (dz_os->fstat(t->top->fd, &st) != 0)
         return DZ_FAIL_ERRNO(err, "cannot look at the target directory");
     learn(t, t->top, &st, made, false);
+    if (!made) /* what an interrupted run left must lie before `began`, by the files' coarse clock
+                */
+        (void) nanosleep(&(struct timespec){ .tv_nsec = 2 * COARSE_TICK_NS }, NULL);
+    (void) clock_gettime(CLOCK_REALTIME_COARSE, &t->began); /* the clock of file systems */
     return DZ_OK;
 }
 

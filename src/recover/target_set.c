@@ -45,8 +45,15 @@ static bool set_owner(struct dz_target *t, const struct dz_target_thing *thing, 
     return false;
 }
 
+enum which_xattrs { ALL_XATTRS, ALL_BUT_ACCESS, ACCESS_ONLY };
+
+static bool wanted(enum which_xattrs which, dz_slice key) {
+    bool access = dz_slice_eq(key, DZ_SLICE_LIT("system.posix_acl_access"));
+    return which == ALL_XATTRS || access == (which == ACCESS_ONLY);
+}
+
 static void set_xattrs(struct dz_target *t, const struct dz_target_thing *thing, dz_slice list,
-                       const struct dz_target_dir *d, const char *name) {
+                       enum which_xattrs which, const struct dz_target_dir *d, const char *name) {
     dz_reader r = dz_reader_over(list);
     int failed = 0;
     const char *what = NULL;
@@ -63,6 +70,8 @@ static void set_xattrs(struct dz_target *t, const struct dz_target_thing *thing,
             failed = EINVAL;
             continue;
         }
+        if (!wanted(which, key))
+            continue;
         memcpy(text, key.data, key.len);
         text[key.len] = '\0';
         if (thing->path_only) {
@@ -140,8 +149,17 @@ void dz_target_set(struct dz_target *t, const struct dz_target_thing *thing, con
         if (e->type == DZ_ENTRY_DIR)
             (void) dz_os->fremovexattr(thing->fd, "system.posix_acl_default");
     }
-    if (xattrs.len > 0)
-        set_xattrs(t, thing, xattrs, d, name);
+    if (e->type == DZ_ENTRY_DIR) {
+        /* the mode is the mark of what is not complete, so it goes last; an access list changes it,
+         * so that goes right before, and what is found in between is known by its time */
+        set_xattrs(t, thing, xattrs, ALL_BUT_ACCESS, d, name);
+        set_time(t, thing, e, d, name);
+        set_xattrs(t, thing, xattrs, ACCESS_ONLY, d, name);
+        if (!thing->mode_right)
+            set_mode(t, thing, mode, d, name);
+        return;
+    }
+    set_xattrs(t, thing, xattrs, ALL_XATTRS, d, name);
     if (!thing->mode_right && !link)
         set_mode(t, thing, mode, d, name);
     set_time(t, thing, e, d, name);
