@@ -124,6 +124,8 @@ static int check_places(const struct init *in) {
     bool empty = true;
     DIR *d;
 
+    if (!in->dir || !secret)
+        return DZ_EXIT_USAGE;
     if (dz_vault_contains(in->dir, secret)) {
         dz_say(T_("%s lies inside the vault: whoever steals the vault would have its key"), secret);
         dz_say_next(T_("Choose a place that is not on this machine's disks, such as a USB stick."));

@@ -69,6 +69,7 @@ static int run(struct dz_cli *cli, int argc, char **argv) {
 
 int dz_cli_main(int argc, char **argv) {
     struct dz_cli cli = { .vault = getenv("DOZO_VAULT") };
+    const char *keys_given = getenv("DOZO_KEYS");
     dz_autofree char *keys = NULL;
     dz_err err = { 0 };
 
@@ -84,8 +85,8 @@ int dz_cli_main(int argc, char **argv) {
         return dz_cli_fail(&err);
     if (cli.vault && !*cli.vault)
         cli.vault = NULL;
-    if (getenv("DOZO_KEYS")) {
-        keys = strdup(getenv("DOZO_KEYS"));
+    if (keys_given) {
+        keys = strdup(keys_given);
         keys_from_environment(&cli, keys);
     }
     return dz_out_close(run(&cli, argc, argv));

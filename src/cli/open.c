@@ -182,14 +182,15 @@ static int take_key(const struct dz_cli *cli, const struct dz_vault *v, const ch
 
 static int combine(const struct dz_vault *v, const struct shares *shares, uint8_t *root) {
     const struct dz_vault_config *c = &v->config;
-    unsigned long place = 0;
+    unsigned long place;
     dz_err err = { 0 };
 
     if (dz_share_combine(shares->list, shares->n, v->host, c->custodians ? c->commitments : NULL,
                          c->custodians, root, &err) == DZ_OK)
         return DZ_EXIT_OK;
     /* share.h counts its arguments from 1: people know them by file name */
-    if (sscanf(err.what, "share %lu ", &place) == 1 && place >= 1 && place <= shares->n)
+    place = strncmp(err.what, "share ", 6) == 0 ? strtoul(err.what + 6, NULL, 10) : 0;
+    if (place >= 1 && place <= shares->n)
         return key_failed(shares->files[place - 1], &err);
     dz_say_error(&err);
     if (err.status == DZ_E_CLOSED) {

@@ -110,7 +110,7 @@ void dz_extents_put(const struct dz_extents *x, dz_buf *fields) {
 void dz_extents_cut(struct dz_extents *x, uint64_t content) {
     if (!x->list)
         x->size = content;
-    while (x->n > 0 && x->list[x->n - 1].content >= content)
+    while (x->list && x->n > 0 && x->list[x->n - 1].content >= content)
         x->n--;
     if (x->list) {
         struct dz_extent *last = x->n ? &x->list[x->n - 1] : NULL;

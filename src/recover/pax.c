@@ -217,7 +217,7 @@ static void sparse_map(const struct dz_pax_entry *p, dz_buf *to) {
         at += dz_read_varint(&r);
         runs++;
     }
-    dz_buf_printf(to, "%llu\n", (unsigned long long) (runs + (at < p->size || runs == 0)));
+    dz_buf_printf(to, "%llu\n", (unsigned long long) runs + (at < p->size || runs == 0));
     r = dz_reader_over(p->extents);
     for (at = 0; dz_reader_left(&r) > 0;) {
         uint64_t run;
@@ -240,7 +240,9 @@ static char type_flag(const struct dz_pax_entry *p) {
         [DZ_ENTRY_FIFO] = '6', [DZ_ENTRY_CHAR] = '3', [DZ_ENTRY_BLOCK] = '4',
     };
 
-    return p->link.data ? '1' : flags[p->e->type];
+    if (p->link.data)
+        return '1';
+    return flags[p->e->type];
 }
 
 /* Puts a name into its field, and into a record when it is too long. */

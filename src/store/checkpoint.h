@@ -29,7 +29,7 @@ dz_status dz_checkpoint_write(const dz_checkpoint *head, const dz_vault_id *vaul
  * (witnesses) and extension lines behind the third are ignored.
  *   DZ_E_MALFORMED, DZ_E_LIMIT  not a checkpoint
  *   DZ_E_CORRUPT                not signed by this log's key, or of another origin */
-dz_status dz_checkpoint_read(dz_slice bytes, const dz_vault_id *vault, const uint8_t log_public[32],
+dz_status dz_checkpoint_read(dz_slice note, const dz_vault_id *vault, const uint8_t log_public[32],
                              dz_checkpoint *ret_head, dz_err *err) DZ_MUST_CHECK;
 
 /* The text alone, without looking at any signature: for a witness, and for the two above. */

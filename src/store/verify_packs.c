@@ -429,11 +429,11 @@ static dz_status choose(struct dz_verify *x, struct pool *p, dz_err *err) {
     if (x->how->sample_pct > 0 && x->how->sample_pct < 100) {
         p->n = (all * x->how->sample_pct + 99) / 100;
         for (size_t i = 0; i < p->n; i++) {
-            size_t pick, was = p->order[i];
+            size_t pick, was = p->order[i], left = all - i;
             uint64_t r;
 
             dz_random(&r, sizeof r);
-            pick = i + (size_t) (r % (all - i));
+            pick = i + (left > 1 ? (size_t) (r % left) : 0);
             p->order[i] = p->order[pick];
             p->order[pick] = was;
         }
