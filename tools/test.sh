@@ -5,7 +5,7 @@
 #
 #   gcc    gcc, optimised with debug symbols: every suite, and the checks of the tree itself
 #   clang  clang, the same flags: a second opinion of warnings; clang-tidy over every source
-#   asan   gcc with AddressSanitizer, LeakSanitizer and UBSan: unit, fault and fuzz-replay tests
+#   asan   gcc with AddressSanitizer, LeakSanitizer and UBSan: unit, fault, crash and fuzz-replay tests
 #   tsan   gcc with ThreadSanitizer: the tests that use several threads
 #   fuzz   clang with libFuzzer, ASan and UBSan: each target searches for FUZZ_SECONDS (15)
 #
@@ -59,7 +59,7 @@ for build in "${builds[@]}"; do
         run_build clang clang-14 -Dhouse=false -Dtidy=true || failed=1
         ;;
     asan)
-        suites=(unit threads fault golden fuzz)
+        suites=(unit threads fault crash golden fuzz)
         run_build asan gcc -Dhouse=false -Db_sanitize=address,undefined || failed=1
         ;;
     tsan)

@@ -142,6 +142,11 @@ static int run_backup(const struct dz_cli *cli, struct dz_backup_how *how) {
 
     if (code != DZ_EXIT_OK)
         return code;
+    for (size_t i = 0; i < how->n_paths; i++)
+        if (dz_vault_contains(cli->vault, how->paths[i])) {
+            dz_say(T_("%s lies inside the vault: a vault does not keep itself"), how->paths[i]);
+            return DZ_EXIT_REFUSED;
+        }
     dz_progress_start(&progress, cli, T_("backup"), expected_bytes(v, how->source));
     how->progress = show;
     how->ctx = &progress;

@@ -134,6 +134,9 @@ class Commands(Case):
         self.good(*self.opened, "restore", "latest:files", "--to", "over", "--overwrite")
         self.assertEqual(read(f"over/{self.root}/sub/a.txt"), b"second\n")
 
+    def test_a_vault_does_not_keep_itself(self):
+        self.refused(4, "--vault", "vault", "backup", "--source", "self", "vault/packs", says="inside the vault")
+
     def test_restore_refuses_a_typo_and_a_place_inside_the_vault(self):
         self.refused(3, *self.opened, "restore", "latest", "nowhere", "--to", "typo", says="nowhere")
         self.assertFalse(os.path.exists("typo"))
