@@ -94,7 +94,7 @@ static void the_nearest_name_is_near(void **state) {
     static const struct {
         const char *word, *nearest;
     } rows[] = {
-        { "sourec", "source" },   { "suorce", "source" },
+        { "sourec", "source" },  { "suorce", "source" },
         { "vualt", "vault" },    { "onefilesystem", "one-file-system" },
         { "re-read", "reread" }, { "exc", "exclude" },
         { "zzzzz", NULL },       { "", NULL },
