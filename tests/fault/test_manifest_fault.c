@@ -1,11 +1,11 @@
 /* Memory that runs out while a manifest is built: the builder says so, every time.  A snapshot that
  * is reported as kept has all its nodes. */
-#include <cmocka.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include <cmocka.h>
 #include <stdio.h>
 
 #include "crypto/keys.h"
