@@ -9,7 +9,11 @@
 static struct dz_host_keys *host;
 
 static void start(void) {
-    const uint8_t root[DZ_ROOT_BYTES] = { 1 };
+    /* no root that shares of a few bytes could come to by chance: { 1 } was found in minutes */
+    const uint8_t root[DZ_ROOT_BYTES] = { 0x9e, 0x37, 0x79, 0xb9, 0x7f, 0x4a, 0x7c, 0x15,
+                                          0xf3, 0x9c, 0xc0, 0x60, 0x5c, 0xed, 0xc8, 0x34,
+                                          0x10, 0x82, 0x27, 0x6b, 0xf3, 0xa2, 0x72, 0x51,
+                                          0xf8, 0x6c, 0x6a, 0x11, 0xd0, 0xc1, 0x8e, 0x95 };
     const dz_vault_id id = { { 1 } };
 
     if (!host)
