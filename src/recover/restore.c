@@ -24,7 +24,9 @@ struct item {
 
 struct job {
     struct job *next;
-    dz_buf text; /* names, NUL-terminated, and fields */
+    struct job *also;            /* the next one that is being worked on */
+    const void *dirs_at_ends[2]; /* of its first and last item: only to compare */
+    dz_buf text;                 /* names, NUL-terminated, and fields */
     uint64_t bytes;
     size_t n, n_dirs;
     struct item items[JOB_ITEMS];
@@ -41,6 +43,7 @@ struct restore {
     pthread_cond_t filled, drained;
     struct job *first, **last; /* the queue */
     size_t queued;
+    struct job *running; /* what the workers are at */
     struct job *spare;
     bool closed;      /* no more jobs will come */
     dz_status status; /* of the first thread that could not go on */
@@ -92,6 +95,48 @@ static void run(struct restore *r, struct dz_maker *m, struct job *job) {
     pthread_mutex_unlock(&r->target.lock);
 }
 
+static bool shares_directory(const struct job *a, const struct job *b) {
+    for (int i = 0; i < 2; i++)
+        if (a->dirs_at_ends[i] == b->dirs_at_ends[0] || a->dirs_at_ends[i] == b->dirs_at_ends[1])
+            return true;
+    return false;
+}
+
+/* Takes the first job whose directories nobody else is at, else the first: two who create files in
+ * one directory mostly wait for its lock, spinning.  r->lock is held, the queue is not empty. */
+static struct job *take_job(struct restore *r) {
+    struct job **at = &r->first, *job;
+
+    for (; *at; at = &(*at)->next) {
+        const struct job *other = r->running;
+
+        while (other && !shares_directory(*at, other))
+            other = other->also;
+        if (!other)
+            break;
+    }
+    if (!*at)
+        at = &r->first;
+    job = *at;
+    *at = job->next;
+    if (!*at)
+        r->last = at;
+    r->queued--;
+    job->also = r->running;
+    r->running = job;
+    return job;
+}
+
+static void job_done(struct restore *r, struct job *job) {
+    struct job **at = &r->running;
+
+    while (*at != job)
+        at = &(*at)->also;
+    *at = job->also;
+    job->next = r->spare;
+    r->spare = job;
+}
+
 static void *work(void *ctx) {
     struct restore *r = ctx;
     struct dz_maker m = { 0 };
@@ -106,19 +151,14 @@ static void *work(void *ctx) {
 
         while (!r->first && !r->closed)
             pthread_cond_wait(&r->filled, &r->lock);
-        job = r->first;
-        if (!job)
-            break;
-        r->first = job->next;
         if (!r->first)
-            r->last = &r->first;
-        r->queued--;
+            break;
+        job = take_job(r);
         pthread_cond_signal(&r->drained);
         pthread_mutex_unlock(&r->lock);
         run(r, &m, job);
         pthread_mutex_lock(&r->lock);
-        job->next = r->spare;
-        r->spare = job;
+        job_done(r, job);
     }
     pthread_mutex_unlock(&r->lock);
     dz_maker_done(&m);
@@ -149,6 +189,8 @@ static void job_free(struct job *job) {
 /* Waits while the queue is full. */
 static void job_push(struct restore *r, struct job *job) {
     job->next = NULL;
+    job->dirs_at_ends[0] = job->items[0].dir;
+    job->dirs_at_ends[1] = job->items[job->n - 1].dir;
     pthread_mutex_lock(&r->lock);
     while (r->queued >= (size_t) JOBS_PER_THREAD * r->n_threads && !atomic_load(&r->stop))
         pthread_cond_wait(&r->drained, &r->lock);
