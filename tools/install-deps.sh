@@ -13,6 +13,7 @@ build=(
     libsodium-dev libssl-dev libzstd-dev libxxhash-dev libcyaml-dev libjansson-dev
     libfuse3-dev fuse3
     libqrencode-dev libcairo2-dev libpango1.0-dev fonts-ipaexfont-gothic
+    openssh-client # dozo approve signs with ssh-keygen
     scdoc
     attr # the demo tree carries extended attributes
 )

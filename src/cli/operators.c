@@ -1,41 +1,16 @@
 #include "cli/operators.h"
 
 #include <fcntl.h>
-#include <sodium.h>
 #include <stdio.h>
 
 #include "core/durable.h"
 
-enum { FILE_MAX = 256 << 10, LINE_MAX_BYTES = 4096, BLOB_MAX = 2048 };
+enum { FILE_MAX = 256 << 10, LINE_MAX_BYTES = 4096 };
 
 void dz_operators_release(struct dz_operators *o) {
     for (size_t i = 0; i < o->n; i++)
         free(o->lines[i]);
     *o = (struct dz_operators){ 0 };
-}
-
-/* The types that can sign for `dozo approve`: no RSA, no DSA. */
-static bool known_type(const char *word) {
-    static const char *const types[] = {
-        "ssh-ed25519",         "sk-ssh-ed25519@openssh.com",         "ecdsa-sha2-nistp256",
-        "ecdsa-sha2-nistp384", "sk-ecdsa-sha2-nistp256@openssh.com", "ecdsa-sha2-nistp521",
-    };
-
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        if (strcmp(word, types[i]) == 0)
-            return true;
-    return false;
-}
-
-/* RFC 4253, 6.6: the key begins with its own type, as a string behind its length. */
-static bool key_fits(const char *type, const char *base64) {
-    uint8_t blob[BLOB_MAX];
-    size_t n = 0, len = strlen(type);
-
-    return sodium_base642bin(blob, sizeof blob, base64, strlen(base64), NULL, &n, NULL,
-                             sodium_base64_VARIANT_ORIGINAL) == 0 &&
-           n > 4 + len && blob[0] == 0 && blob[1] == 0 && blob[2] == 0 && blob[3] == len &&
-           memcmp(blob + 4, type, len) == 0;
 }
 
 static bool name_ok(const char *name) {
@@ -47,8 +22,16 @@ static bool name_ok(const char *name) {
     return true;
 }
 
+/* Which word is the base64 of a key: all of them begin with the length of their type. */
+static bool looks_like_key(const char *word) {
+    return strncmp(word, "AAAA", 4) == 0;
+}
+
 static dz_status take_line(struct dz_operators *o, char *line, unsigned number, dz_err *err) {
-    char *save = NULL, *words[3], *type, *key, *name, *text;
+    char *save = NULL, *words[3], *name, *text;
+    dz_autobuf dz_buf key_line = { 0 };
+    dz_err why = { 0 };
+    dz_ssh_key key;
 
     for (size_t i = 0; i < 3; i++)
         words[i] = strtok_r(i ? NULL : line, " \t\r", &save);
@@ -57,28 +40,29 @@ static dz_status take_line(struct dz_operators *o, char *line, unsigned number, 
     if (!words[1] || !words[2])
         return DZ_FAIL(err, DZ_E_USAGE, "operators, line %u: a name and a public key are needed",
                        number);
-    type = known_type(words[0]) ? words[0] : words[1];
-    key = type == words[0] ? words[1] : words[2];
-    name = type == words[0] ? words[2] : words[0];
-    if (!known_type(type))
-        return DZ_FAIL(err, DZ_E_USAGE,
-                       "operators, line %u: no key of type ssh-ed25519, "
-                       "sk-ssh-ed25519@openssh.com or ecdsa",
-                       number);
-    if (!key_fits(type, key))
-        return DZ_FAIL(err, DZ_E_USAGE, "operators, line %u: the key is damaged or of another type",
-                       number);
+    name = looks_like_key(words[1]) ? words[2] : words[0];
+    dz_buf_printf(&key_line, "%s %s", looks_like_key(words[1]) ? words[0] : words[1],
+                  looks_like_key(words[1]) ? words[1] : words[2]);
+    if (!dz_buf_ok(&key_line))
+        return DZ_FAIL(err, DZ_E_NOMEM, "operators: out of memory");
+    if (dz_ssh_key_parse(dz_buf_slice(&key_line), &key, NULL, &why) != DZ_OK)
+        return DZ_FAIL(err, DZ_E_USAGE, "operators, line %u: %.150s", number, why.what);
     if (!name_ok(name))
         return DZ_FAIL(err, DZ_E_USAGE,
                        "operators, line %u: a name has up to 64 bytes and no quotes", number);
-    for (size_t i = 0; i < o->n; i++)
-        if (strstr(o->lines[i], key))
+    for (size_t i = 0; i < o->n; i++) {
+        if (dz_ssh_key_eq(&o->keys[i], &key))
             return DZ_FAIL(err, DZ_E_USAGE, "operators, line %u: this key stands there twice",
                            number);
+        if (strcmp(strrchr(o->lines[i], ' ') + 1, name) == 0)
+            return DZ_FAIL(err, DZ_E_USAGE, "operators, line %u: this name stands there twice",
+                           number);
+    }
     if (o->n == DZ_OPERATORS_MAX)
         return DZ_FAIL(err, DZ_E_LIMIT, "more than %d operators", (int) DZ_OPERATORS_MAX);
-    if (asprintf(&text, "%s %s %s", type, key, name) < 0)
+    if (asprintf(&text, "%.*s %s", (int) key_line.len, (const char *) key_line.data, name) < 0)
         return DZ_FAIL(err, DZ_E_NOMEM, "operators: out of memory");
+    o->keys[o->n] = key;
     o->lines[o->n++] = text;
     return DZ_OK;
 }

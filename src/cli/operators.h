@@ -5,15 +5,16 @@
  * id_ed25519.pub).  Empty lines and lines that begin with # are passed over. */
 #pragma once
 
-#include "core/error.h"
+#include "crypto/sshsig.h"
 #include "store/vault.h"
 
 struct dz_operators {
     char *lines[DZ_OPERATORS_MAX]; /* "TYPE BASE64 NAME"; owned */
+    dz_ssh_key keys[DZ_OPERATORS_MAX];
     size_t n;
 };
 
-/* The caller releases *ret_operators.  Each key stands once: nobody approves twice.
+/* The caller releases *ret_operators.  Keys and names stand once: nobody approves twice.
  * DZ_E_USAGE (names the line), DZ_E_LIMIT, DZ_E_IO, DZ_E_NOT_FOUND, DZ_E_NOMEM. */
 dz_status dz_operators_read(const char *file, struct dz_operators *ret_operators,
                             dz_err *err) DZ_MUST_CHECK;

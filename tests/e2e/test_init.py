@@ -12,8 +12,10 @@ import time
 from harness import DOZO, Case, main, read, write
 
 
-def public_key(kind, body=b"\1" * 36):
-    return kind + " " + base64.b64encode(struct.pack(">I", len(kind)) + kind.encode() + body).decode()
+def public_key(kind, *fields):
+    """RFC 4253, 6.6: a key is its type and its parts, each behind its length."""
+    blob = b"".join(struct.pack(">I", len(f)) + f for f in (kind.encode(), *(fields or (b"\1" * 32,))))
+    return kind + " " + base64.b64encode(blob).decode()
 
 
 class Shares(Case):
@@ -215,8 +217,8 @@ class Operators(Case):
                 approvals)
 
     def test_names_and_keys_are_kept_in_either_order(self):
-        keys = [public_key("ssh-ed25519"), public_key("sk-ssh-ed25519@openssh.com", b"\2" * 60),
-                public_key("ecdsa-sha2-nistp256", b"\3" * 80)]
+        keys = [public_key("ssh-ed25519"), public_key("sk-ssh-ed25519@openssh.com", b"\2" * 32, b"ssh:"),
+                public_key("ecdsa-sha2-nistp256", b"nistp256", b"\4" + b"\3" * 64)]
         self.good(*self.make(["# who may approve", "alice " + keys[0], keys[1] + " bob@office", "",
                               "carol " + keys[2]], 2))
         text = read("order/vault.yaml").decode()
@@ -229,9 +231,10 @@ class Operators(Case):
         for lines, says in (
                 (["alice " + good, "bob"], "line 2"),
                 (["alice ssh-rsa AAAAB3NzaC1yc2EAAAA"], "line 1"),
-                (["alice ssh-ed25519 " + public_key("ecdsa-sha2-nistp256").split()[1]], "line 1"),
+                (["alice ssh-ed25519 " + public_key("ecdsa-sha2-nistp256", b"nistp256", b"\4" + b"\3" * 64).split()[1]], "line 1"),
                 (["alice " + good[:-3] + "*=="], "line 1"),
                 (["alice " + good, "mallory " + good], "twice"),
+                (["alice " + good, "alice " + public_key("ssh-ed25519", b"\2" * 32)], "twice"),
                 (["# nobody"], "nobody"),
                 (['a"b ' + good], "quotes")):
             self.refused(2, *self.make(lines), says=says)
