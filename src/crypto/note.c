@@ -2,44 +2,12 @@
 
 #include <sodium.h>
 
+#include "core/utf8.h"
 #include "crypto/base64.h"
 #include "crypto/hash.h"
 
 static const char EM_DASH[] = "\xe2\x80\x94 "; /* U+2014 and the space behind it */
 enum { EM_DASH_LEN = sizeof EM_DASH - 1, SIGNATURE_MAX = 8 * 1024 };
-
-/* Takes one code point; false when the bytes are not the shortest UTF-8 of a scalar value. */
-static bool take_code_point(dz_reader *r, uint32_t *ret_point) {
-    static const uint32_t least[] = { 0, 0x80, 0x800, 0x10000 };
-    uint8_t b = dz_read_u8(r);
-    unsigned more = b < 0x80 ? 0 : b < 0xc2 ? 4 : b < 0xe0 ? 1 : b < 0xf0 ? 2 : b < 0xf5 ? 3 : 4;
-    uint32_t point;
-
-    if (more == 4)
-        return false;
-    point = more == 0 ? b : b & (0x3fu >> more);
-    for (unsigned i = 0; i < more; i++) {
-        uint8_t c = dz_read_u8(r);
-        if ((c & 0xc0) != 0x80)
-            return false;
-        point = (point << 6) | (c & 0x3f);
-    }
-    if (!dz_reader_ok(r) || point < least[more] || (point >= 0xd800 && point < 0xe000) ||
-        point > 0x10ffff)
-        return false;
-    *ret_point = point;
-    return true;
-}
-
-static bool text_is_clean(dz_slice s) {
-    dz_reader r = dz_reader_over(s);
-    uint32_t point;
-
-    while (dz_reader_left(&r) > 0)
-        if (!take_code_point(&r, &point) || (point < 0x20 && point != '\n'))
-            return false;
-    return true;
-}
 
 static bool is_space(uint32_t point) { /* Unicode White_Space */
     return point <= 0x20 || point == 0x85 || point == 0xa0 || point == 0x1680 ||
@@ -54,7 +22,7 @@ static bool name_is_good(dz_slice name) {
     if (name.len == 0 || name.len > DZ_NOTE_NAME_MAX)
         return false;
     while (dz_reader_left(&r) > 0)
-        if (!take_code_point(&r, &point) || is_space(point) || point == '+')
+        if (!dz_utf8_take(&r, &point) || is_space(point) || point == '+')
             return false;
     return true;
 }
@@ -75,7 +43,7 @@ dz_status dz_note_sign(dz_slice text, dz_slice name, const uint8_t secret_key[64
     uint32_t id = dz_note_key_id(name, DZ_NOTE_ED25519, secret_key + 32);
 
     if (text.len == 0 || text.len > DZ_NOTE_MAX / 2 || text.data[text.len - 1] != '\n' ||
-        !text_is_clean(text))
+        !dz_utf8_clean(text, true))
         return DZ_FAIL(err, DZ_E_USAGE, "note: the text is not lines of UTF-8, at most %d bytes",
                        DZ_NOTE_MAX / 2);
     if (!name_is_good(name))
@@ -120,7 +88,7 @@ dz_status dz_note_parse(dz_slice bytes, dz_note *ret_note, dz_err *err) {
 
     if (bytes.len > DZ_NOTE_MAX)
         return DZ_FAIL(err, DZ_E_LIMIT, "note: %zu bytes, the limit is %d", bytes.len, DZ_NOTE_MAX);
-    if (!text_is_clean(bytes))
+    if (!dz_utf8_clean(bytes, true))
         return DZ_FAIL(err, DZ_E_MALFORMED, "note: not UTF-8, or control characters");
     for (size_t i = 1; i < bytes.len; i++) /* the text may hold empty lines: the last one counts */
         if (bytes.data[i] == '\n' && bytes.data[i - 1] == '\n')

@@ -418,12 +418,19 @@ dz_status dz_vault_unlock(struct dz_vault *v, const uint8_t root[DZ_ROOT_BYTES],
 }
 
 dz_status dz_vault_append(struct dz_vault *v, int tmpfd, dz_slice leaf, dz_err *err) {
+    return dz_vault_append_at(v, tmpfd, leaf, NULL, err);
+}
+
+dz_status dz_vault_append_at(struct dz_vault *v, int tmpfd, dz_slice leaf, uint64_t *ret_index,
+                             dz_err *err) {
     uint64_t first;
     dz_status s;
 
     (void) pthread_mutex_lock(&v->log_lock);
     s = dz_tlog_append(v->log, tmpfd, v->host->log_secret, &leaf, 1, &first, err);
     (void) pthread_mutex_unlock(&v->log_lock);
+    if (s == DZ_OK && ret_index)
+        *ret_index = first;
     return s;
 }
 

@@ -91,6 +91,9 @@ dz_status dz_vault_unlock(struct dz_vault *v, const uint8_t root[DZ_ROOT_BYTES],
 /* Appends one leaf to the log, durably.  `tmpfd` is a writer's directory.  Thread-safe.
  * As dz_tlog_append(). */
 dz_status dz_vault_append(struct dz_vault *v, int tmpfd, dz_slice leaf, dz_err *err) DZ_MUST_CHECK;
+/* The same; *ret_index (may be NULL) is where it stands. */
+dz_status dz_vault_append_at(struct dz_vault *v, int tmpfd, dz_slice leaf, uint64_t *ret_index,
+                             dz_err *err) DZ_MUST_CHECK;
 
 /* Makes a writer's own directory DIR/tmp/w-<hex>, held by a lock as long as *ret_fd is open, and
  * sweeps those whose writer is gone.  The caller owns *ret_fd and gives both back to

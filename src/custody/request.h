@@ -1,0 +1,84 @@
+/* custody/request.h -- the text that operators sign: in full, what will happen if enough of them
+ * do.
+ *
+ *   what is asked for ─▶ [make] ─▶ text ─▶ REQUEST leaf     text ─▶ ssh-keygen -Y sign ─▶ APPROVE
+ *   text from the log ─▶ [parse] ─▶ kind, subject, limits ─▶ custody/quorum.h
+ *
+ * A request is plain lines of UTF-8, made to be read by people before they sign and by programs
+ * after: whatever is accepted has no other spelling, and nothing in it is hidden from the eye.  It
+ * names the vault, the head of its log and a random number, so that a signature of it means this
+ * request in this vault and no other.  Its name is its SHA-256.  Layout: docs/format/requests.md.
+ * Thread-safe: nothing keeps state. */
+#pragma once
+
+#include "core/clock.h"
+#include "store/checkpoint.h"
+#include "store/vault.h"
+
+enum {
+    DZ_REQUEST_TEXT_MAX = 8 * 1024,
+    DZ_REQUEST_WHY_MAX = 1000,  /* bytes */
+    DZ_REQUEST_SUBJECT_MAX = 6, /* lines */
+    DZ_REQUEST_NONCE = 16,
+};
+#define DZ_REQUEST_LIFE_US (INT64_C(7) * 86400 * 1000000)      /* when nobody says otherwise */
+#define DZ_REQUEST_LIFE_MAX_US (INT64_C(31) * 86400 * 1000000) /* longer is not taken */
+/* What signatures are made for: `ssh-keygen -Y sign -n dozo-approval`. */
+#define DZ_REQUEST_NAMESPACE "dozo-approval"
+
+enum dz_request_kind {
+    DZ_REQUEST_DELETE,          /* a snapshot, before its time */
+    DZ_REQUEST_POLICY,          /* a looser rule, or a smaller minimum */
+    DZ_REQUEST_RELEASE,         /* a hold ends */
+    DZ_REQUEST_UNFREEZE,        /* the clock is trusted again */
+    DZ_REQUEST_OPERATOR_ADD,    /* somebody more may approve */
+    DZ_REQUEST_OPERATOR_REMOVE, /* somebody may no longer */
+    DZ_REQUEST_KIND_COUNT
+};
+
+/* "delete-snapshot", ...: as it stands in the text.  Static. */
+const char *dz_request_kind_name(enum dz_request_kind kind);
+/* The names of the subject's lines, in order; the last is NULL.  Static. */
+const char *const *dz_request_fields(enum dz_request_kind kind);
+
+/* What to ask for.  All borrowed for the call. */
+struct dz_request_new {
+    dz_vault_id vault;
+    const char *fingerprint;
+    dz_checkpoint head; /* of the log, now */
+    enum dz_request_kind kind;
+    const char *subject[DZ_REQUEST_SUBJECT_MAX]; /* a value for each of dz_request_fields() */
+    const char *asked_by;
+    const char *why;
+    int64_t created_us, expires_us; /* UTC; whole seconds are kept */
+};
+
+/* A request as it was read.  The slices are borrowed from `text`. */
+struct dz_request {
+    dz_buf text;    /* owned: what is signed, to the last newline */
+    uint8_t id[32]; /* SHA-256 of the text */
+    dz_vault_id vault;
+    dz_slice fingerprint;
+    dz_checkpoint head;
+    enum dz_request_kind kind;
+    dz_slice subject[DZ_REQUEST_SUBJECT_MAX];
+    dz_slice asked_by, why;
+    int64_t created_us, expires_us;
+};
+void dz_request_release(struct dz_request *r); /* a zeroed one is fine */
+
+/* Makes a request with a fresh random number.  The caller releases *ret_request.
+ * DZ_E_USAGE: a value is empty, too long, no UTF-8, or has characters that do not show (named);
+ * it would live longer than DZ_REQUEST_LIFE_MAX_US.  DZ_E_NOMEM. */
+dz_status dz_request_make(const struct dz_request_new *n, struct dz_request *ret_request,
+                          dz_err *err) DZ_MUST_CHECK;
+
+/* Reads a request's text; copied.  The caller releases *ret_request.
+ * DZ_E_MALFORMED, DZ_E_LIMIT, DZ_E_UNSUPPORTED (a newer version, or a kind we do not know),
+ * DZ_E_NOMEM. */
+dz_status dz_request_parse(dz_slice text, struct dz_request *ret_request,
+                           dz_err *err) DZ_MUST_CHECK;
+
+/* The value of a line of the subject; empty when the kind has no such line. */
+dz_slice dz_request_value(const struct dz_request *r, const char *field);
+bool dz_request_says(const struct dz_request *r, const char *field, const char *value);
