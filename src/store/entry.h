@@ -31,6 +31,9 @@ enum dz_entry_flag { /* on disk, as a varint */
                          1 << 1, /* could not be read (or not to its end): content is missing */
                      DZ_ENTRY_MOUNT_POINT = 1
                                             << 2, /* a directory where another file system starts */
+                     /* the judge's record is what the source said: the vault did not see all of
+                        the content pass */
+                     DZ_ENTRY_CLAIMED = 1 << 3,
 };
 
 enum dz_entry_tag {                     /* fields, in ascending order; numbers are on disk */
