@@ -9,7 +9,8 @@
  * store/snapshot.h has them.
  *
  * That a leaf stands here says that who holds the host's keys appended it, and no more: what needs
- * approval is held against custody/quorum.h by whoever acts on it.  Belongs to one thread. */
+ * approval is held against the operators' signatures by whoever acts on it.  Belongs to one
+ * thread. */
 #pragma once
 
 #include <jansson.h>

@@ -2,7 +2,7 @@
  * do.
  *
  *   what is asked for ─▶ [make] ─▶ text ─▶ REQUEST leaf     text ─▶ ssh-keygen -Y sign ─▶ APPROVE
- *   text from the log ─▶ [parse] ─▶ kind, subject, limits ─▶ custody/quorum.h
+ *   text from the log ─▶ [parse] ─▶ kind, subject, limits
  *
  * A request is plain lines of UTF-8, made to be read by people before they sign and by programs
  * after: whatever is accepted has no other spelling, and nothing in it is hidden from the eye.  It
