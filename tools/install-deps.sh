@@ -24,6 +24,7 @@ test=(
     acl libcap2-bin e2fsprogs
     zbar-tools poppler-utils # read the printed shares back
     libgfshare-bin           # open our shares with other hands
+    libarchive-tools         # bsdtar reads what export wrote
 )
 
 case "${1-}" in

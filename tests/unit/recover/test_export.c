@@ -156,17 +156,17 @@ static void gnu_tar_makes_the_tree_that_restore_makes(void **state) {
 
 static void bsdtar_reads_it_too(void **state) {
     struct place *p = *state;
-    DZ_AUTO(kept_tree) k = full_tree();
+    DZ_AUTO(kept_tree) k = NULL;
     char list[80];
-    int rc;
 
+    /* before anything is made: skip() jumps, and nothing would be released */
+    if (run((const char *const[]){ "bsdtar", "--version", NULL }) == MISSING)
+        skip();
+    k = full_tree();
     (void) snprintf(list, sizeof list, "%s/theirs", p->dir);
     assert_int_equal(mkdir(list, 0755), 0);
     export_ok(p, k);
-    rc = run((const char *const[]){ "bsdtar", "-xf", p->tar, "-C", list, NULL });
-    if (rc == MISSING)
-        skip();
-    assert_int_equal(rc, 0);
+    assert_int_equal(run((const char *const[]){ "bsdtar", "-xf", p->tar, "-C", list, NULL }), 0);
 }
 
 static void a_damaged_file_does_not_break_the_stream(void **state) {
