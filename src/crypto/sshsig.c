@@ -80,8 +80,11 @@ enum { WORD = 48 };
 static const char *printable(dz_slice s, char to[WORD]) {
     size_t n = s.len < WORD - 1 ? s.len : WORD - 1;
 
-    for (size_t i = 0; i < n; i++)
-        to[i] = s.data[i] > ' ' && s.data[i] < 0x7f ? (char) s.data[i] : '?';
+    for (size_t i = 0; i < n; i++) {
+        uint8_t letter = s.data[i] > ' ' && s.data[i] < 0x7f ? s.data[i] : (uint8_t) '?';
+
+        to[i] = (char) letter;
+    }
     to[n] = 0;
     return to;
 }
