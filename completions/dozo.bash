@@ -10,7 +10,7 @@ _dozo_snapshots() { # dozo's global options that came before; ids, and the names
 }
 
 _dozo() {
-    local commands="init backup snapshots ls cat diff restore mount verify rebuild status log export"
+    local commands="init backup snapshots ls cat diff restore mount verify rebuild status log export checkpoint witness"
     local cur prev words cword command='' at position=0 options
     local -a asking
     _init_completion -n : || return # colons belong to latest:SOURCE
@@ -24,7 +24,7 @@ _dozo() {
             ;;
         --passphrase-file | --lang | --source | --exclude | --to | --strip | --sample | --since | \
             --verify | --tar | --custodians | --threshold | --shares-dir | --key-file | --operators | \
-            --approvals | --host-key) ((at++)) ;;
+            --approvals | --host-key | --qr | --file | --command | --qr-text | --checkpoint) ((at++)) ;;
         -*) ;;
         *)
             if [[ -z $command ]]; then command=${words[at]}; else ((position++)); fi
@@ -37,7 +37,7 @@ _dozo() {
         _filedir -d
         return
         ;;
-    --key | --passphrase-file | --key-file | --operators | --host-key | --tar | --verify)
+    --key | --passphrase-file | --key-file | --operators | --host-key | --tar | --verify | --qr | --file | --qr-text | --checkpoint)
         _filedir
         return
         ;;
@@ -45,7 +45,7 @@ _dozo() {
         mapfile -t COMPREPLY < <(compgen -W "en ja" -- "$cur")
         return
         ;;
-    --source | --exclude | --strip | --sample | --since | --custodians | --threshold | --approvals)
+    --source | --exclude | --strip | --sample | --since | --custodians | --threshold | --approvals | --command)
         return
         ;;
     esac
@@ -58,13 +58,15 @@ _dozo() {
             options+=" --operators --approvals --host-key"
             ;;
         backup) options+=" --source --exclude --one-file-system --reread" ;;
-        snapshots) options+=" --source" ;;
+        snapshots) options+=" --source --checkpoint" ;;
         ls) options+=" -l -R" ;;
         restore) options+=" --to --overwrite --strip" ;;
         mount) options+=" -f --foreground --allow-other" ;;
         verify) options+=" --data --sample" ;;
         log) options+=" --since --verify" ;;
         export) options+=" --tar" ;;
+        checkpoint) options+=" --qr" ;;
+        witness) options+=" --file --command --paper --qr-text" ;;
         esac
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
         return
@@ -77,6 +79,7 @@ _dozo() {
         mapfile -t COMPREPLY < <(compgen -W "$(_dozo_snapshots "${asking[@]}")" -- "$cur")
         __ltrim_colon_completions "$cur"
         ;;
+    witness:0) mapfile -t COMPREPLY < <(compgen -W "list add check" -- "$cur") ;;
     mount:1 | init:0) _filedir -d ;;
     backup:*) _filedir ;;
     esac

@@ -1,15 +1,21 @@
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 
 #include "cli/open.h"
 #include "cli/output.h"
 #include "cli/table.h"
+#include "core/durable.h"
 #include "core/hex.h"
+#include "crypto/note.h"
+#include "custody/witness.h"
 
-enum { OPT_SOURCE = DZ_OPT_FIRST };
+enum { OPT_SOURCE = DZ_OPT_FIRST, OPT_CHECKPOINT };
 
 const struct dz_option dz_snapshots_options[] = {
     { OPT_SOURCE, "source", "NAME", N_("only the snapshots of this source") },
+    { OPT_CHECKPOINT, "checkpoint", "FILE",
+      N_("say by this checkpoint, kept outside, what was witnessed") },
     { 0 },
 };
 
@@ -17,9 +23,10 @@ struct listing {
     bool json;
     const char *source;
     uint64_t shown, damaged;
+    uint64_t witnessed; /* leaves below this one */
 };
 
-static void put_json(const struct dz_snapshot *snap) {
+static void put_json(const struct dz_snapshot *snap, bool witnessed) {
     const struct dz_commit *c = &snap->commit;
     char id[DZ_SNAPSHOT_ID_TEXT];
     json_t *j = json_object();
@@ -37,10 +44,11 @@ static void put_json(const struct dz_snapshot *snap) {
     (void) json_object_set_new(j, "changed", dz_json_count(c->changed));
     (void) json_object_set_new(j, "errors", dz_json_count(c->errors));
     (void) json_object_set_new(j, "leaf", dz_json_count(snap->leaf));
+    (void) json_object_set_new(j, "witnessed", json_boolean(witnessed));
     dz_json_put(j);
 }
 
-static void put_row(const struct dz_snapshot *snap) {
+static void put_row(const struct dz_snapshot *snap, bool witnessed) {
     const struct dz_commit *c = &snap->commit;
     char id[DZ_SNAPSHOT_ID_TEXT], when[DZ_WHEN_TEXT];
     char bytes[DZ_SIZE_TEXT], fresh[DZ_SIZE_TEXT], stored[DZ_SIZE_TEXT];
@@ -57,6 +65,8 @@ static void put_row(const struct dz_snapshot *snap) {
         (void) printf(T_("  %llu problems"), (unsigned long long) (c->errors + c->changed));
     if (c->alarms)
         (void) printf(T_("  %llu alarms"), (unsigned long long) c->alarms);
+    if (!witnessed)
+        (void) printf("  %s", T_("not witnessed"));
     (void) putchar('\n');
 }
 
@@ -84,30 +94,69 @@ static dz_status each(void *ctx, const struct dz_snapshot *snap, dz_status statu
     if (l->source && strcmp(l->source, snap->commit.source) != 0)
         return DZ_OK;
     if (l->json) {
-        put_json(snap);
+        put_json(snap, snap->leaf < l->witnessed);
     } else {
         if (l->shown == 0)
             put_head();
-        put_row(snap);
+        put_row(snap, snap->leaf < l->witnessed);
     }
     l->shown++;
     return DZ_OK;
 }
 
+/* What the log says of its witnesses is its own word; a checkpoint from outside proves it. */
+static int find_witnessed(struct dz_vault *v, const char *file, struct listing *l) {
+    DZ_AUTO(dz_ledger) ledger = NULL;
+    struct dz_witnesses known = { 0 };
+    dz_autobuf dz_buf bytes = { 0 };
+    dz_checkpoint old = { 0 };
+    dz_err err = { 0 };
+    dz_status s;
+
+    if (!file) {
+        if (dz_ledger_read(v, &ledger, &err) != DZ_OK ||
+            dz_witnesses_read(ledger, &known, &err) != DZ_OK)
+            return dz_cli_fail(&err);
+        l->witnessed = known.size;
+        dz_witnesses_release(&known);
+        return DZ_EXIT_OK;
+    }
+    s = dz_read_file(AT_FDCWD, file, DZ_NOTE_MAX, &bytes, &err);
+    if (s == DZ_OK)
+        s = dz_tlog_check_consistency(v->log, dz_buf_slice(&bytes), &err);
+    if (s == DZ_OK)
+        s = dz_checkpoint_read(dz_buf_slice(&bytes), &v->config.id, v->config.log_public, &old,
+                               &err);
+    l->witnessed = old.size;
+    if (s == DZ_OK)
+        return DZ_EXIT_OK;
+    (void) dz_err_context(&err, s, "%.90s", file);
+    dz_say_error(&err);
+    if (s != DZ_E_CORRUPT)
+        return dz_exit_of(s);
+    dz_say_next(T_("The log does NOT continue this checkpoint. Keep both: somebody may have "
+                   "rewritten the log."));
+    return DZ_EXIT_FOUND;
+}
+
 int dz_cmd_snapshots(struct dz_cli *cli, int argc, char **argv) {
     DZ_AUTO(dz_vault) v = NULL;
     struct listing l = { 0 };
+    const char *checkpoint = NULL;
     dz_err err = { 0 };
     int option, code;
 
     while ((option = dz_cli_option(cli, argc, argv)) >= 0)
-        l.source = optarg;
+        *(option == OPT_SOURCE ? &l.source : &checkpoint) = optarg;
     if (option == DZ_CLI_STOP)
         return cli->stop_code;
     if (optind < argc)
         return dz_cli_usage(cli, T_("too many arguments, from \"%s\" on"), argv[optind]);
     l.json = cli->json;
     code = dz_cli_open(cli, DZ_NEED_CLOSED, &v);
+    if (code != DZ_EXIT_OK)
+        return code;
+    code = find_witnessed(v, checkpoint, &l);
     if (code != DZ_EXIT_OK)
         return code;
     if (dz_snapshots_each(v, each, &l, &err) != DZ_OK)

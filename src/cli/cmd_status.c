@@ -8,6 +8,7 @@
 #include "cli/table.h"
 #include "core/clock.h"
 #include "core/hex.h"
+#include "custody/witness.h"
 #include "store/packlist.h"
 #include "store/verify.h"
 
@@ -30,6 +31,9 @@ struct state {
     size_t damaged_runs;
     bool log_ok, verified;
     dz_verify_last last;
+    bool witness_fresh;
+    uint64_t witness_size;
+    int64_t witness_us; /* 0: never */
     /* what is red, as words for scripts; the first n_red count */
     const char *red[16];
     size_t n_red;
@@ -108,6 +112,19 @@ static dz_status look_at_packs(struct state *s, dz_err *err) {
     return st;
 }
 
+static dz_status look_at_witnesses(struct state *s, dz_err *err) {
+    DZ_AUTO(dz_ledger) ledger = NULL;
+    struct dz_witnesses known = { 0 };
+
+    DZ_TRY(dz_ledger_read(s->v, &ledger, err));
+    DZ_TRY(dz_witnesses_read(ledger, &known, err));
+    s->witness_size = known.size;
+    s->witness_us = known.when_us;
+    s->witness_fresh = dz_witnesses_fresh(&known, s->now_us);
+    dz_witnesses_release(&known);
+    return DZ_OK;
+}
+
 static dz_status gather(struct state *s, dz_err *err) {
     if (!s->log_ok)
         red(s, "log-damaged");
@@ -126,8 +143,13 @@ static dz_status gather(struct state *s, dz_err *err) {
         red(s, "damage-found");
     if (s->alarms)
         red(s, "alarms");
+    if (s->log_ok)
+        DZ_TRY(look_at_witnesses(s, err));
+    if (s->witness_us == 0)
+        red(s, "no-witness");
+    else if (!s->witness_fresh)
+        red(s, "witness-stale");
     /* what only other parts of the product can bring: said, never passed over */
-    red(s, "no-witness");
     red(s, "no-offsite-copy");
     red(s, "no-rehearsal");
     return DZ_OK;
@@ -185,6 +207,18 @@ static json_t *verified_json(const struct state *s) {
     return j;
 }
 
+static json_t *witness_json(const struct state *s) {
+    json_t *j;
+
+    if (s->witness_us == 0)
+        return json_null();
+    j = json_object();
+    (void) json_object_set_new(j, "time", dz_json_time(s->witness_us));
+    (void) json_object_set_new(j, "size", dz_json_count(s->witness_size));
+    (void) json_object_set_new(j, "fresh", json_boolean(s->witness_fresh));
+    return j;
+}
+
 static void put_json(const struct state *s, const char *fingerprint) {
     char id[2 * DZ_VAULT_ID_BYTES + 1];
     json_t *j = json_object(), *index = json_object(), *reasons = json_array();
@@ -208,7 +242,7 @@ static void put_json(const struct state *s, const char *fingerprint) {
     (void) json_object_set_new(j, "index", index);
     (void) json_object_set_new(j, "log", log_json(s));
     (void) json_object_set_new(j, "verified", verified_json(s));
-    (void) json_object_set_new(j, "witness", json_null());
+    (void) json_object_set_new(j, "witness", witness_json(s));
     (void) json_object_set_new(j, "offsite", json_null());
     (void) json_object_set_new(j, "rehearsal", json_null());
     (void) json_object_set_new(j, "alarms", dz_json_count(s->alarms));
@@ -293,6 +327,26 @@ static void put_verified(const struct state *s) {
                   when, age);
 }
 
+static void put_witness(const struct state *s) {
+    char age[DZ_AGE_TEXT], text[160];
+
+    if (s->witness_us == 0) {
+        red_line(T_("witness"), T_("none: nobody outside would notice if the log were rewritten"));
+        return;
+    }
+    dz_age_text(s->now_us - s->witness_us, age);
+    (void) snprintf(text, sizeof text, T_("met %s ago, at %llu leaves"), age,
+                    (unsigned long long) s->witness_size);
+    if (!s->witness_fresh) {
+        red_line(T_("witness"), text);
+        label("");
+        (void) printf("%s\n", T_("longer ago than 7 days: dozo witness check"));
+        return;
+    }
+    label(T_("witness"));
+    (void) printf("%s\n", text);
+}
+
 static void put_text(const struct state *s, const char *fingerprint) {
     const struct dz_vault_config *c = &s->v->config;
     char alarms[32];
@@ -309,7 +363,7 @@ static void put_text(const struct state *s, const char *fingerprint) {
     put_sources(s);
     put_store(s);
     put_verified(s);
-    red_line(T_("witness"), T_("none: nobody outside would notice if the log were rewritten"));
+    put_witness(s);
     red_line(T_("copies"), T_("this one only: none off-site"));
     red_line(T_("rehearsal"), T_("none"));
     (void) snprintf(alarms, sizeof alarms, "%llu", (unsigned long long) s->alarms);

@@ -2,16 +2,10 @@
 
 #include <fcntl.h>
 #include <libgen.h>
-#include <limits.h>
-#include <spawn.h>
 #include <stdio.h>
-#include <sys/wait.h>
 
+#include "cli/page.h"
 #include "core/durable.h"
-
-enum { PAGE_MAX = 8 << 20 /* bytes of a page's PDF */ };
-
-extern char **environ;
 
 void dz_share_file_name(const dz_share *share, const char *extension,
                         char ret_name[DZ_SHARE_FILE_NAME]) {
@@ -38,72 +32,13 @@ dz_status dz_secret_file_write(int dirfd, const char *name, dz_slice bytes, dz_e
 
 /* --- the page --------------------------------------------------------------------------------- */
 
-/* Beside this program, as in a build directory; else where it is installed. */
-static bool find_page_program(char path[PATH_MAX]) {
-    char self[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
-
-    if (n > 0) {
-        self[n] = '\0';
-        if (snprintf(path, PATH_MAX, "%s/dozo-share-page", dirname(self)) < PATH_MAX &&
-            access(path, X_OK) == 0)
-            return true;
-    }
-    (void) snprintf(path, PATH_MAX, "%s/dozo-share-page", DZ_LIBEXECDIR);
-    return access(path, X_OK) == 0;
-}
-
-/* Starts the program with the read end of `in` as its input and the write end of `out`. */
-static bool start(const char *program, const char *fingerprint, int in, int out, pid_t *ret_pid) {
-    char *argv[] = { (char[]){ "dozo-share-page" }, strdup(fingerprint), NULL };
-    posix_spawn_file_actions_t actions;
-    bool ok = argv[1] != NULL && posix_spawn_file_actions_init(&actions) == 0;
-
-    if (ok) {
-        ok = posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO) == 0 &&
-             posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO) == 0 &&
-             posix_spawn(ret_pid, program, &actions, NULL, argv, environ) == 0;
-        (void) posix_spawn_file_actions_destroy(&actions);
-    }
-    free(argv[1]);
-    return ok;
-}
-
-static bool read_to_end(int fd, dz_buf *to) {
-    for (;;) {
-        uint8_t part[16 << 10];
-        ssize_t n = read(fd, part, sizeof part);
-        if (n == 0)
-            return dz_buf_ok(to) && to->len > 0;
-        if ((n < 0 && errno != EINTR) || to->len > PAGE_MAX)
-            return false;
-        if (n > 0)
-            dz_buf_put(to, part, (size_t) n);
-    }
-}
-
 /* The page's PDF; false when it cannot be drawn. */
 static bool draw_page(const dz_share *share, const char *fingerprint, dz_buf *to) {
+    const char *const arguments[] = { fingerprint, NULL };
     dz_autobuf_secret dz_buf text = { 0 };
-    char program[PATH_MAX];
-    int in[2] = { -1, -1 }, out[2] = { -1, -1 }, status = 0;
-    pid_t pid = -1;
-    bool ok = find_page_program(program) &&
-              dz_share_write(share, fingerprint, &text, NULL) == DZ_OK &&
-              pipe2(in, O_CLOEXEC) == 0 && pipe2(out, O_CLOEXEC) == 0 &&
-              start(program, fingerprint, in[0], out[1], &pid);
 
-    dz_close_at(&in[0]);
-    dz_close_at(&out[1]);
-    /* a share is shorter than what a pipe holds, so this cannot wait for ever */
-    ok = ok && dz_write_all(in[1], dz_buf_slice(&text)) == 0;
-    dz_close_at(&in[1]);
-    ok = ok && read_to_end(out[0], to);
-    dz_close_at(&out[0]);
-    if (pid > 0)
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-            ;
-    return ok && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return dz_share_write(share, fingerprint, &text, NULL) == DZ_OK &&
+           dz_cli_page(arguments, dz_buf_slice(&text), to);
 }
 
 /* --- all of them ------------------------------------------------------------------------------ */

@@ -2,8 +2,7 @@
  *
  *   root ─▶ split ─▶ share-1-of-5.dozo-share, share-1-of-5.pdf ... ─▶ fsync
  *
- * Pages are drawn by a program of their own (dozo-share-page), started for each share: it loads the
- * fonts and text libraries that nothing else needs, and what those leave in memory dies with it. */
+ * Pages are drawn by a program of their own (cli/page.h), started for each share. */
 #pragma once
 
 #include "cli/command.h"

@@ -6,8 +6,8 @@ const struct dz_command dz_commands[] = {
       dz_init_options, dz_cmd_init, .changes = true },
     { "backup", N_("keep one snapshot of local trees"), "backup --source NAME PATH...",
       dz_backup_options, dz_cmd_backup, .changes = true },
-    { "snapshots", N_("list the snapshots"), "snapshots [--source NAME]", dz_snapshots_options,
-      dz_cmd_snapshots },
+    { "snapshots", N_("list the snapshots"), "snapshots [--source NAME] [--checkpoint FILE]",
+      dz_snapshots_options, dz_cmd_snapshots },
     { "ls", N_("list the files of a snapshot"), "ls SNAP [PATH] [-l] [-R]", dz_ls_options,
       dz_cmd_ls },
     { "cat", N_("write one file of a snapshot to standard output"), "cat SNAP PATH", NULL,
@@ -27,5 +27,11 @@ const struct dz_command dz_commands[] = {
       dz_cmd_status },
     { "log", N_("show the transparency log, check a checkpoint"),
       "log [--since N] [--verify CHECKPOINT]", dz_log_options, dz_cmd_log },
+    { "checkpoint", N_("print the head of the log, to be kept outside"), "checkpoint [--qr FILE]",
+      dz_checkpoint_options, dz_cmd_checkpoint },
+    { "witness", N_("who outside keeps the head of the log, and whether the log agrees"),
+      "witness [list | add NAME (--file PATH | --command CMD | --paper) | check [NAME] [--qr-text "
+      "TEXT]]",
+      dz_witness_options, dz_cmd_witness, .changes = true },
     { 0 },
 };

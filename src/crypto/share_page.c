@@ -11,6 +11,7 @@
 /* A4 in points; everything stands inside the margins. */
 static const double page_width = 595.28, page_height = 841.89, margin = 48;
 static const double qr_size = 170; /* about 60 mm: 49 modules of 1.2 mm */
+static const double checkpoint_qr_size = 260;
 
 static const char text_font[] = "Noto Sans CJK JP, IPAexGothic, Noto Sans, sans-serif";
 static const char mono_font[] = "Noto Sans Mono CJK JP, DejaVu Sans Mono, monospace";
@@ -58,21 +59,16 @@ static void put_rule(struct page *page) {
     page->y += 8;
 }
 
-static dz_status put_qr(struct page *page, const dz_share *share, double x, double y, dz_err *err) {
-    dz_autobuf_secret dz_buf text = { 0 };
+static dz_status put_qr(struct page *page, const char *text, double size, double x, double y,
+                        dz_err *err) {
     double module;
-    QRcode *qr;
-
-    DZ_TRY(dz_share_write_qr(share, &text, err));
-    dz_buf_put_u8(&text, 0);
-    if (!dz_buf_ok(&text))
-        return DZ_FAIL(err, DZ_E_NOMEM, "no memory for a QR code");
-    /* Level Q bears a quarter of the code torn or stained.  libqrencode finds by itself that the
+    /* Level Q bears a quarter of the code torn or stained.  libqrencode finds by itself when the
      * text fits the alphanumeric mode. */
-    qr = QRcode_encodeString((const char *) text.data, 0, QR_ECLEVEL_Q, QR_MODE_8, 1);
+    QRcode *qr = QRcode_encodeString(text, 0, QR_ECLEVEL_Q, QR_MODE_8, 1);
+
     if (!qr)
         return DZ_FAIL_ERRNO(err, "cannot make a QR code");
-    module = qr_size / qr->width;
+    module = size / qr->width;
     for (int row = 0; row < qr->width; row++)
         for (int col = 0; col < qr->width; col++)
             if (qr->data[row * qr->width + col] & 1)
@@ -81,6 +77,17 @@ static dz_status put_qr(struct page *page, const dz_share *share, double x, doub
     sodium_memzero(qr->data, (size_t) qr->width * (size_t) qr->width);
     QRcode_free(qr);
     return DZ_OK;
+}
+
+static dz_status put_share_qr(struct page *page, const dz_share *share, double x, double y,
+                              dz_err *err) {
+    dz_autobuf_secret dz_buf text = { 0 };
+
+    DZ_TRY(dz_share_write_qr(share, &text, err));
+    dz_buf_put_u8(&text, 0);
+    if (!dz_buf_ok(&text))
+        return DZ_FAIL(err, DZ_E_NOMEM, "no memory for a QR code");
+    return put_qr(page, (const char *) text.data, qr_size, x, y, err);
 }
 
 /* The groups, four a line, with the numbers people use on the telephone. */
@@ -118,7 +125,7 @@ static dz_status draw(struct page *page, const dz_share *share, const char *fing
     put_rule(page);
 
     top = page->y;
-    DZ_TRY(put_qr(page, share, page_width - margin - qr_size, top + 4, err));
+    DZ_TRY(put_share_qr(page, share, page_width - margin - qr_size, top + 4, err));
     (void) snprintf(text, sizeof text, "第 %u 片 / 全 %u 片　Share %u of %u", share->x,
                     share->count, share->x, share->count);
     put_text(page, text_font, 16, true, margin, left, text);
@@ -170,7 +177,42 @@ static dz_status draw(struct page *page, const dz_share *share, const char *fing
     return DZ_OK;
 }
 
-dz_status dz_share_page(const dz_share *share, const char *fingerprint, dz_buf *to, dz_err *err) {
+static dz_status draw_checkpoint(struct page *page, const char *checkpoint, const char *fingerprint,
+                                 dz_err *err) {
+    const double full = page_width - 2 * margin;
+
+    put_text(page, text_font, 22, true, margin, full, "土蔵 Dozo  記録のチェックポイント");
+    put_text(page, text_font, 13, false, margin, full, "A checkpoint of a backup vault's log");
+    put_rule(page);
+    DZ_TRY(put_qr(page, checkpoint, checkpoint_qr_size, (page_width - checkpoint_qr_size) / 2,
+                  page->y + 4, err));
+    page->y += checkpoint_qr_size + 14;
+    put_text(page, text_font, 9, false, margin, full, "保管庫の指紋 Fingerprint of the vault");
+    put_text(page, mono_font, 15, true, margin, full, fingerprint);
+    put_text(page, mono_font, 7.5, false, margin, full, checkpoint);
+    put_text(page, text_font, 9, false, margin, full,
+             "印刷した人 Printed by: ____________________　日付 Date: ________________");
+    put_rule(page);
+    put_text(
+        page, text_font, 9.5, false, margin, full,
+        "・秘密ではありません。保管庫の機器とは別の場所に、改ざんされないように保管してください。\n"
+        "・記録が書き換えられたり巻き戻されたりすると、この紙と合わなくなります。\n"
+        "• It is no secret. Keep it away from the vault's machine, where nobody can exchange it.\n"
+        "• A log that is rewritten or rolled back no longer agrees with this paper. To check:");
+    page->y += 4;
+    put_text(page, mono_font, 9, false, margin, full,
+             "dozo --vault DIR witness check --qr-text FILE");
+    return DZ_OK;
+}
+
+/* What is drawn: a share, or a checkpoint. */
+struct content {
+    const dz_share *share;
+    const char *checkpoint;
+    const char *fingerprint;
+};
+
+static dz_status make_page(const struct content *c, const char *title, dz_buf *to, dz_err *err) {
     cairo_surface_t *surface =
         cairo_pdf_surface_create_for_stream(take_bytes, to, page_width, page_height);
     struct page page = { cairo_create(surface), margin };
@@ -178,9 +220,10 @@ dz_status dz_share_page(const dz_share *share, const char *fingerprint, dz_buf *
     dz_status st;
 
     /* No date of creation: a page printed twice is the same file. */
-    cairo_pdf_surface_set_metadata(surface, CAIRO_PDF_METADATA_TITLE, "Dozo share");
+    cairo_pdf_surface_set_metadata(surface, CAIRO_PDF_METADATA_TITLE, title);
     cairo_pdf_surface_set_metadata(surface, CAIRO_PDF_METADATA_CREATE_DATE, "");
-    st = draw(&page, share, fingerprint, err);
+    st = c->share ? draw(&page, c->share, c->fingerprint, err)
+                  : draw_checkpoint(&page, c->checkpoint, c->fingerprint, err);
     drawn = cairo_status(page.cr);
     cairo_destroy(page.cr);
     cairo_surface_finish(surface);
@@ -190,11 +233,26 @@ dz_status dz_share_page(const dz_share *share, const char *fingerprint, dz_buf *
     if (st != DZ_OK)
         return st;
     if (!dz_buf_ok(to))
-        return DZ_FAIL(err, DZ_E_NOMEM, "no memory for a share's page");
+        return DZ_FAIL(err, DZ_E_NOMEM, "no memory for a page");
     if (drawn != CAIRO_STATUS_SUCCESS)
-        return DZ_FAIL(err, DZ_E_IO, "cannot draw a share's page: %s",
-                       cairo_status_to_string(drawn));
+        return DZ_FAIL(err, DZ_E_IO, "cannot draw a page: %s", cairo_status_to_string(drawn));
     return DZ_OK;
+}
+
+dz_status dz_share_page(const dz_share *share, const char *fingerprint, dz_buf *to, dz_err *err) {
+    const struct content c = { .share = share, .fingerprint = fingerprint };
+
+    return make_page(&c, "Dozo share", to, err);
+}
+
+dz_status dz_checkpoint_page(const char *checkpoint, const char *fingerprint, dz_buf *to,
+                             dz_err *err) {
+    const struct content c = { .checkpoint = checkpoint, .fingerprint = fingerprint };
+
+    if (strlen(checkpoint) > DZ_CHECKPOINT_PAGE_MAX)
+        return DZ_FAIL(err, DZ_E_LIMIT, "a checkpoint of %zu bytes; %d fit a QR code",
+                       strlen(checkpoint), (int) DZ_CHECKPOINT_PAGE_MAX);
+    return make_page(&c, "Dozo checkpoint", to, err);
 }
 
 #else
@@ -202,5 +260,11 @@ dz_status dz_share_page(const dz_share *share, const char *fingerprint, dz_buf *
 dz_status dz_share_page(const dz_share *share, const char *fingerprint, dz_buf *to, dz_err *err) {
     (void) share, (void) fingerprint, (void) to;
     return DZ_FAIL(err, DZ_E_UNSUPPORTED, "this dozo was built without PDF: print the text file");
+}
+
+dz_status dz_checkpoint_page(const char *checkpoint, const char *fingerprint, dz_buf *to,
+                             dz_err *err) {
+    (void) checkpoint, (void) fingerprint, (void) to;
+    return DZ_FAIL(err, DZ_E_UNSUPPORTED, "this dozo was built without PDF: print the text");
 }
 #endif

@@ -13,3 +13,9 @@
  * Japanese.  DZ_E_NOMEM, DZ_E_IO (cairo refuses), DZ_E_UNSUPPORTED (built without PDF). */
 dz_status dz_share_page(const dz_share *share, const char *fingerprint, dz_buf *to,
                         dz_err *err) DZ_MUST_CHECK;
+
+enum { DZ_CHECKPOINT_PAGE_MAX = 1024 /* bytes that a QR code of level Q takes with ease */ };
+
+/* The same for a checkpoint (store/checkpoint.h), as text: no secret.  DZ_E_LIMIT, as above. */
+dz_status dz_checkpoint_page(const char *checkpoint, const char *fingerprint, dz_buf *to,
+                             dz_err *err) DZ_MUST_CHECK;

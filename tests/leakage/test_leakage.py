@@ -8,6 +8,7 @@ in tools/, not by dozo's own), and compares the ids of what it read with the doc
 import base64
 import ctypes
 import hashlib
+import json
 import os
 import pathlib
 import re
@@ -66,6 +67,7 @@ def make(top):
     time.sleep(0.1)
     dozo_run(*backup, top / "tree")
     dozo_run("--vault", top / "vault", "verify")
+    dozo_run("--vault", top / "vault", "witness", "add", "safe", "--file", top / "kept")
     return folder / MARKS["file"]
 
 
@@ -128,10 +130,10 @@ def thief(top, vault):
     seen.add("pack.segments")
     expect("commits show their ids", len({c.id for c in vault.commits.values()}) == 2)
     seen.add("commit.id")
-    expect("the log shows kinds", [leaf["kind"] for leaf in vault.leaves] == [1, 2, 2, 17])
+    expect("the log shows kinds", [leaf["kind"] for leaf in vault.leaves] == [1, 2, 2, 17, 14, 14])
     for leaf in vault.leaves:
         expect("leaves hold nothing that the document does not know", leaf["more"] == b"" and leaf["flags"] == 0)
-        expect("only a verification has a text", bool(leaf["sealed"]) == (leaf["kind"] == 17))
+    expect("only a verification and a witness have a text", {leaf["kind"] for leaf in vault.leaves if leaf["sealed"]} == {17, 14})
     seen.add("log.kinds")
     runs = b"".join(data for name, data in bytes_of.items() if name.startswith("index/"))
     for rows in vault.tables.values():
@@ -225,7 +227,16 @@ def root(vault, cache, file):
         expect("its other part is sealed to recipients alone", {a for a, _ in commit.stanzas} == {2})
 
     for leaf in vault.leaves:
-        if leaf["sealed"]:
+        if leaf["sealed"] and leaf["kind"] == 14:
+            key = rv.child(vault.keys.text, b"leaf text", leaf["sealed"][:16])
+            text = rv.Gcm(key).open(0, leaf["sealed"][:16] + struct.pack("<H", 14), leaf["sealed"][16:])
+            expect("the text is the one bound", hashlib.sha256(text).digest() == leaf["commitment"])
+            said = json.loads(text[16:])
+            expect("a witness's leaf holds what the document says",
+                   set(said) <= {"event", "name", "kind", "place", "size", "time_us"}, said)
+            plain.append(text)
+            seen.add("log.witness")
+        elif leaf["sealed"]:
             key = rv.child(vault.keys.text, b"verify leaf", leaf["sealed"][:16])
             text = rv.Gcm(key).open(0, leaf["sealed"][:16], leaf["sealed"][16:])
             expect("the text is the one bound", hashlib.sha256(text).digest() == leaf["commitment"])

@@ -1,0 +1,37 @@
+#include "cli/page.h"
+
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+
+#include "core/run.h"
+
+enum { PAGE_MAX = 8 << 20 /* bytes of a page's PDF */, PAGE_TIMEOUT_MS = 120000 };
+
+/* Beside this program, as in a build directory; else where it is installed. */
+static bool find_program(char path[PATH_MAX]) {
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    if (n > 0) {
+        self[n] = '\0';
+        if (snprintf(path, PATH_MAX, "%s/dozo-share-page", dirname(self)) < PATH_MAX &&
+            access(path, X_OK) == 0)
+            return true;
+    }
+    (void) snprintf(path, PATH_MAX, "%s/dozo-share-page", DZ_LIBEXECDIR);
+    return access(path, X_OK) == 0;
+}
+
+bool dz_cli_page(const char *const arguments[], dz_slice input, dz_buf *to) {
+    const char *argv[4] = { "dozo-share-page" };
+    char program[PATH_MAX];
+    size_t start = to->len;
+    int code = 0;
+
+    for (size_t i = 0; i < 2 && arguments[i]; i++)
+        argv[i + 1] = arguments[i];
+    return find_program(program) &&
+           dz_run(program, argv, input, PAGE_MAX, PAGE_TIMEOUT_MS, to, &code, NULL) == DZ_OK &&
+           code == 0 && to->len > start;
+}

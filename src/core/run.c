@@ -1,0 +1,107 @@
+#include "core/run.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "core/durable.h"
+
+extern char **environ;
+
+static int64_t now_ms(void) {
+    struct timespec t;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t) t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static int spawn(const char *path, const char *const argv[], int in, int out, pid_t *ret_pid) {
+    posix_spawn_file_actions_t actions;
+    posix_spawnattr_t attr;
+    char *const *args;
+    int e = posix_spawn_file_actions_init(&actions);
+
+    if (e != 0)
+        return e;
+    e = posix_spawnattr_init(&attr);
+    if (e != 0) {
+        (void) posix_spawn_file_actions_destroy(&actions);
+        return e;
+    }
+    memcpy(&args, &argv, sizeof args); /* POSIX promises not to change them */
+    if ((e = posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO)) == 0 &&
+        (e = posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO)) == 0 &&
+        (e = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP)) == 0)
+        e = posix_spawn(ret_pid, path, &actions, &attr, args, environ);
+    (void) posix_spawnattr_destroy(&attr);
+    (void) posix_spawn_file_actions_destroy(&actions);
+    return e;
+}
+
+/* Reads until the program has closed its output. */
+static dz_status collect(int fd, size_t max, int timeout_ms, dz_buf *to, dz_err *err) {
+    const int64_t end = now_ms() + timeout_ms;
+    size_t start = to->len;
+
+    for (;;) {
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+        int64_t left = end - now_ms();
+        uint8_t part[16 << 10];
+        ssize_t n;
+        int ready = left > 0 ? poll(&p, 1, (int) left) : 0;
+
+        if (ready < 0 && errno == EINTR)
+            continue;
+        if (ready <= 0) {
+            errno = ready == 0 ? ETIMEDOUT : errno;
+            return DZ_FAIL_ERRNO(err, "it did not end within %d s", timeout_ms / 1000);
+        }
+        n = read(fd, part, sizeof part);
+        if (n < 0 && errno != EINTR)
+            return DZ_FAIL_ERRNO(err, "reading what it writes");
+        if (n == 0)
+            return dz_buf_ok(to) ? DZ_OK : DZ_FAIL(err, DZ_E_NOMEM, "its output: out of memory");
+        if (n > 0 && to->len - start + (size_t) n > max)
+            return DZ_FAIL(err, DZ_E_LIMIT, "it wrote more than %zu bytes", max);
+        if (n > 0)
+            dz_buf_put(to, part, (size_t) n);
+        explicit_bzero(part, sizeof part);
+    }
+}
+
+dz_status dz_run(const char *path, const char *const argv[], dz_slice input, size_t output_max,
+                 int timeout_ms, dz_buf *output, int *ret_code, dz_err *err) {
+    int in[2] = { -1, -1 }, out[2] = { -1, -1 }, code = 0, e;
+    dz_status s = DZ_OK;
+    pid_t pid = -1;
+
+    if (input.len > DZ_RUN_INPUT_MAX)
+        return DZ_FAIL(err, DZ_E_LIMIT, "input of %zu bytes, the limit is %d", input.len,
+                       (int) DZ_RUN_INPUT_MAX);
+    if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) {
+        s = DZ_FAIL_ERRNO(err, "making a pipe");
+    } else if ((e = spawn(path, argv, in[0], out[1], &pid)) != 0) {
+        errno = e;
+        s = DZ_FAIL_ERRNO(err, "starting %.80s", path);
+    }
+    dz_close_at(&in[0]);
+    dz_close_at(&out[1]);
+    /* a program that does not care for its input is no failure: its exit status tells */
+    if (s == DZ_OK && dz_write_all(in[1], input) != 0 && errno != EPIPE)
+        s = DZ_FAIL_ERRNO(err, "writing its input");
+    dz_close_at(&in[1]);
+    if (s == DZ_OK)
+        s = collect(out[0], output_max, timeout_ms, output, err);
+    dz_close_at(&out[0]);
+    if (pid > 0) {
+        if (s != DZ_OK)
+            (void) kill(-pid, SIGKILL);
+        while (waitpid(pid, &code, 0) < 0 && errno == EINTR)
+            ;
+        *ret_code = WIFEXITED(code) ? WEXITSTATUS(code) : 128 + WTERMSIG(code);
+    }
+    return s;
+}

@@ -1,0 +1,110 @@
+/* Who witnesses are, by the log alone, whatever stands in it; and when one is fresh. */
+#include "tests/unit/custody/vault_fixture.h"
+
+#include <signal.h>
+
+#include "core/run.h"
+#include "custody/witness.h"
+
+static void note(struct custody_vault *c, json_t *text) {
+    assert_int_equal(dz_ledger_note(c->v, c->tmpfd, DZ_LEAF_WITNESS, 0, NULL, 0, text, NULL, NULL),
+                     DZ_OK);
+}
+
+static void leaves_that_make_no_sense_are_passed_over(void **state) {
+    static const char *const bad[] = {
+        "{}",
+        "{\"event\":\"add\"}",
+        "{\"event\":\"add\",\"name\":\"../x\",\"kind\":\"paper\"}",
+        "{\"event\":\"add\",\"name\":\"x\",\"kind\":\"friend\"}",
+        "{\"event\":\"add\",\"name\":\"x\",\"kind\":\"file\"}",
+        "{\"event\":\"add\",\"name\":7,\"kind\":\"paper\"}",
+        "{\"event\":\"confirmed\",\"name\":\"nobody\",\"size\":1,\"time_us\":1}",
+        "{\"event\":\"confirmed\",\"name\":\"safe\",\"size\":\"1\",\"time_us\":1}",
+        "{\"event\":\"confirmed\",\"name\":\"safe\",\"size\":-1,\"time_us\":1}",
+        /* more leaves than were there when it was written */
+        "{\"event\":\"confirmed\",\"name\":\"safe\",\"size\":1000000,\"time_us\":1}",
+    };
+    DZ_AUTO(dz_ledger) l = NULL;
+    struct custody_vault c = { 0 };
+    struct dz_witnesses w = { 0 };
+
+    (void) state;
+    custody_open(&c, 1, 0, 0);
+    note(&c, json_pack("{s:s,s:s,s:s}", "event", "add", "name", "safe", "kind", "paper"));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        note(&c, json_loads(bad[i], 0, NULL));
+    note(&c, json_pack("{s:s,s:s,s:i,s:i}", "event", "confirmed", "name", "safe", "size", 2,
+                       "time_us", 5));
+    assert_int_equal(dz_ledger_read(c.v, &l, NULL), DZ_OK);
+    assert_int_equal(dz_witnesses_read(l, &w, NULL), DZ_OK);
+    assert_int_equal(w.n, 1);
+    assert_int_equal(w.size, 2);
+    assert_int_equal(w.when_us, 5);
+    assert_int_equal(dz_witnesses_find(&w, "safe")->kind, DZ_WITNESS_PAPER);
+    assert_null(dz_witnesses_find(&w, "x"));
+    dz_witnesses_release(&w);
+    custody_close(&c);
+}
+
+static void a_witness_is_fresh_for_a_week_and_never_from_the_future(void **state) {
+    const int64_t now = INT64_C(1700000000) * 1000000;
+    const struct {
+        int64_t when_us;
+        bool fresh;
+    } rows[] = {
+        { 0, false },
+        { now, true },
+        { now - DZ_WITNESS_FRESH_US, true },
+        { now - DZ_WITNESS_FRESH_US - 1, false },
+        { now + 1, false },
+    };
+
+    (void) state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const struct dz_witnesses w = { .when_us = rows[i].when_us };
+        assert_int_equal(dz_witnesses_fresh(&w, now), rows[i].fresh);
+    }
+}
+
+static void a_command_has_its_limits(void **state) {
+    static const struct {
+        const char *what, *shell;
+        dz_status status;
+        int code;
+        const char *output;
+    } rows[] = {
+        { "its output comes back", "cat", DZ_OK, 0, "in" },
+        { "its exit status too", "exit 7", DZ_OK, 7, "" },
+        { "a signal is 128 and more", "kill -9 $$", DZ_OK, 137, "" },
+        { "who writes too much is stopped", "exec yes", DZ_E_LIMIT, 137, NULL },
+        { "who does not end is stopped, with its children", "sleep 100 & wait", DZ_E_IO, 137,
+          NULL },
+    };
+
+    (void) state;
+    (void) signal(SIGPIPE, SIG_IGN);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *const argv[] = { "sh", "-c", rows[i].shell, NULL };
+        dz_autobuf dz_buf out = { 0 };
+        int code = -1;
+        dz_status s = dz_run("/bin/sh", argv, DZ_SLICE_LIT("in"), 1000,
+                             rows[i].status == DZ_E_IO ? 300 : 30000, &out, &code, NULL);
+
+        if (s != rows[i].status || code != rows[i].code)
+            fail_msg("%s: %s, exit %d", rows[i].what, dz_status_name(s), code);
+        if (rows[i].output)
+            assert_true(out.len == strlen(rows[i].output) &&
+                        (out.len == 0 || memcmp(out.data, rows[i].output, out.len) == 0));
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(leaves_that_make_no_sense_are_passed_over),
+        cmocka_unit_test(a_witness_is_fresh_for_a_week_and_never_from_the_future),
+        cmocka_unit_test(a_command_has_its_limits),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
