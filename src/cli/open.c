@@ -182,15 +182,13 @@ static int take_key(const struct dz_cli *cli, const struct dz_vault *v, const ch
 
 static int combine(const struct dz_vault *v, const struct shares *shares, uint8_t *root) {
     const struct dz_vault_config *c = &v->config;
-    unsigned long place;
+    size_t place;
     dz_err err = { 0 };
 
     if (dz_share_combine(shares->list, shares->n, v->host, c->custodians ? c->commitments : NULL,
-                         c->custodians, root, &err) == DZ_OK)
+                         c->custodians, root, &place, &err) == DZ_OK)
         return DZ_EXIT_OK;
-    /* share.h counts its arguments from 1: people know them by file name */
-    place = strncmp(err.what, "share ", 6) == 0 ? strtoul(err.what + 6, NULL, 10) : 0;
-    if (place >= 1 && place <= shares->n)
+    if (place > 0) /* counted from 1: people know them by file name */
         return key_failed(shares->files[place - 1], &err);
     dz_say_error(&err);
     if (err.status == DZ_E_CLOSED) {

@@ -136,13 +136,16 @@ static dz_status check_root(const uint8_t root[DZ_ROOT_BYTES], const struct dz_h
 
 dz_status dz_share_combine(const dz_share *shares, size_t n, const struct dz_host_keys *host,
                            const uint8_t *commitments, size_t n_commitments,
-                           uint8_t ret_root[DZ_ROOT_BYTES], dz_err *err) {
+                           uint8_t ret_root[DZ_ROOT_BYTES], size_t *reterr_share, dz_err *err) {
     const uint8_t *ys[DZ_SHARES_MAX];
     uint8_t xs[DZ_SHARES_MAX], made[DZ_ROOT_BYTES];
     const dz_share *set;
     unsigned have = 0;
+    size_t nobody;
+    size_t *about = reterr_share ? reterr_share : &nobody;
     dz_status st = DZ_OK;
 
+    *about = 0;
     if (n == 0)
         return DZ_FAIL(err, DZ_E_CLOSED, "no share was given");
     if (n > 4 * DZ_SHARES_MAX)
@@ -151,6 +154,7 @@ dz_status dz_share_combine(const dz_share *shares, size_t n, const struct dz_hos
     for (size_t i = 0; i < n; i++) {
         unsigned seen = 0;
 
+        *about = i + 1;
         DZ_TRY(check_share(&shares[i], i + 1, set, host, commitments, n_commitments, err));
         while (seen < have && xs[seen] != shares[i].x)
             seen++;
@@ -161,6 +165,7 @@ dz_status dz_share_combine(const dz_share *shares, size_t n, const struct dz_hos
             return DZ_FAIL(err, DZ_E_MALFORMED, "share %zu is a second, different number %u", i + 1,
                            shares[i].x);
     }
+    *about = 0;
     if (have < set->threshold)
         return DZ_FAIL(err, DZ_E_CLOSED, "%u of %u shares needed: %u still missing", have,
                        set->threshold, set->threshold - have);

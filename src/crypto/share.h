@@ -47,14 +47,16 @@ void dz_share_commitment(const dz_share *share, uint8_t ret[32]);
 /* The root from shares of one set.  Repeated shares count once.
  * `commitments` (n * 32 bytes, by x - 1; may be NULL) tells which share is wrong.
  * What comes out is checked against the vault's public key, with and without commitments.
- * Messages count the arguments from 1.
+ * Messages count the arguments from 1; so does *reterr_share (may be NULL), which on failure is the
+ * one share that the message is about, or 0 when it is about none or several.
  * DZ_E_CLOSED: too few: says how many are still missing.
  * DZ_E_POLICY: foreign: share of another vault, epoch or set: says which argument.
  * DZ_E_MALFORMED: a share that does not match its commitment: says which; without commitments,
  * that the shares do not fit each other or the vault.  DZ_E_NOMEM. */
 dz_status dz_share_combine(const dz_share *shares, size_t n, const struct dz_host_keys *host,
                            const uint8_t *commitments, size_t n_commitments,
-                           uint8_t ret_root[DZ_ROOT_BYTES], dz_err *err) DZ_MUST_CHECK;
+                           uint8_t ret_root[DZ_ROOT_BYTES], size_t *reterr_share,
+                           dz_err *err) DZ_MUST_CHECK;
 
 /* The letters of all groups, without spaces, and a NUL. */
 void dz_share_letters(const dz_share *share, char ret_text[DZ_SHARE_LETTERS + 1]);

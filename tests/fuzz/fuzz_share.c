@@ -85,7 +85,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
               DZ_OK) == (s->epoch >= 1 && s->threshold >= 2 && s->threshold <= s->count &&
                          s->x >= 1 && s->x <= s->count));
     }
-    MUST(dz_share_combine(shares, n, host, NULL, 0, root, NULL) != DZ_OK);
-    MUST(dz_share_combine(shares, n, host, commitments, 4, root, NULL) != DZ_OK);
+    MUST(dz_share_combine(shares, n, host, NULL, 0, root, NULL, NULL) != DZ_OK);
+    MUST(dz_share_combine(shares, n, host, commitments, 4, root, NULL, NULL) != DZ_OK);
     return 0;
 }

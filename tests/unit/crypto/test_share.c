@@ -64,7 +64,7 @@ static void every_subset_of_k_opens_and_none_of_fewer(void **state) {
                 for (unsigned i = n; i-- > 0;) /* in falling order: order does not matter */
                     if (subset >> i & 1)
                         some[have++] = all[i];
-                st = dz_share_combine(some, have, ours.host, NULL, 0, got, NULL);
+                st = dz_share_combine(some, have, ours.host, NULL, 0, got, NULL, NULL);
                 if (have < k) {
                     assert_int_equal(st, DZ_E_CLOSED);
                     assert_memory_equal(got, zero, sizeof got);
@@ -82,9 +82,9 @@ static void the_largest_splitting_opens(void **state) {
     (void) state;
 
     assert_int_equal(dz_share_split(ours.root, ours.host, 255, 255, all, NULL), DZ_OK);
-    assert_int_equal(dz_share_combine(all, 255, ours.host, NULL, 0, got, NULL), DZ_OK);
+    assert_int_equal(dz_share_combine(all, 255, ours.host, NULL, 0, got, NULL, NULL), DZ_OK);
     assert_memory_equal(got, ours.root, sizeof got);
-    assert_int_equal(dz_share_combine(all, 254, ours.host, NULL, 0, got, NULL), DZ_E_CLOSED);
+    assert_int_equal(dz_share_combine(all, 254, ours.host, NULL, 0, got, NULL, NULL), DZ_E_CLOSED);
 }
 
 static void splittings_that_make_no_sense_are_refused(void **state) {
@@ -131,7 +131,7 @@ static void wrong_shares_are_named(void **state) {
 
         print_message("  %s\n", rows[i].name);
         assert_int_equal(
-            dz_share_combine(rows[i].shares, rows[i].n, ours.host, given, 5, got, &err),
+            dz_share_combine(rows[i].shares, rows[i].n, ours.host, given, 5, got, NULL, &err),
             rows[i].want);
         assert_non_null(strstr(err.what, rows[i].says));
     }
@@ -162,13 +162,16 @@ static void wrong_shares_are_named(void **state) {
     for (size_t i = 0; i < sizeof seconds / sizeof seconds[0]; i++) {
         const dz_share shares[] = { five[0], *seconds[i].second, five[2] };
         uint8_t got[DZ_ROOT_BYTES];
+        size_t which = 99;
         dz_err err = { 0 };
 
         print_message("  the second share is %s\n", seconds[i].name);
         assert_int_equal(dz_share_combine(shares, 3, ours.host,
-                                          seconds[i].commitments ? given : NULL, 5, got, &err),
+                                          seconds[i].commitments ? given : NULL, 5, got, &which,
+                                          &err),
                          seconds[i].want);
         assert_non_null(strstr(err.what, seconds[i].says));
+        assert_int_equal(which, strncmp(seconds[i].says, "share 2", 7) == 0 ? 2 : 0);
     }
 }
 
@@ -180,24 +183,28 @@ static void more_wrong_shares_are_named(void **state) {
 
     wrong.y[0] ^= 0x80;
     const dz_share twice[] = { five[1], wrong, five[0] };
-    assert_int_equal(dz_share_combine(twice, 3, ours.host, NULL, 0, got, &err), DZ_E_MALFORMED);
+    assert_int_equal(dz_share_combine(twice, 3, ours.host, NULL, 0, got, NULL, &err),
+                     DZ_E_MALFORMED);
     assert_non_null(strstr(err.what, "share 2 is a second, different number 2"));
 
     const dz_share spare[] = { five[0], five[2], five[3], wrong }; /* more than needed */
-    assert_int_equal(dz_share_combine(spare, 4, ours.host, NULL, 0, got, &err), DZ_E_MALFORMED);
+    assert_int_equal(dz_share_combine(spare, 4, ours.host, NULL, 0, got, NULL, &err),
+                     DZ_E_MALFORMED);
     assert_non_null(strstr(err.what, "do not fit each other"));
 
     /* The stray one is named even when it comes first. */
     assert_int_equal(dz_share_split(ours.root, ours.host, 5, 3, twin, NULL), DZ_OK);
     const dz_share stray[] = { twin[0], five[1], five[2] };
-    assert_int_equal(dz_share_combine(stray, 3, ours.host, given, 5, got, &err), DZ_E_POLICY);
+    assert_int_equal(dz_share_combine(stray, 3, ours.host, given, 5, got, NULL, &err), DZ_E_POLICY);
     assert_non_null(strstr(err.what, "share 1"));
 
     out_of_range.x = 6;
     const dz_share outside[] = { five[0], out_of_range, five[2] };
-    assert_int_equal(dz_share_combine(outside, 3, ours.host, given, 5, got, &err), DZ_E_MALFORMED);
+    assert_int_equal(dz_share_combine(outside, 3, ours.host, given, 5, got, NULL, &err),
+                     DZ_E_MALFORMED);
     /* A vault that keeps fewer commitments than the shares say never reads past them. */
-    assert_int_equal(dz_share_combine(five, 3, ours.host, given, 2, got, &err), DZ_E_MALFORMED);
+    assert_int_equal(dz_share_combine(five, 3, ours.host, given, 2, got, NULL, &err),
+                     DZ_E_MALFORMED);
     assert_non_null(strstr(err.what, "share 3"));
 }
 
