@@ -635,7 +635,7 @@ static dz_status count_snapshot(void *ctx, const struct dz_snapshot *snap, dz_st
     if (status != DZ_OK)
         return DZ_FAIL(err, status, "%s", why->what);
     dz_snapshot_id_text(snap->commit.id, id);
-    if (memmem(h->ids, h->len, id, DZ_SNAPSHOT_ID_TEXT - 1))
+    if (h->ids && memmem(h->ids, h->len, id, DZ_SNAPSHOT_ID_TEXT - 1)) /* none: killed at once */
         h->found++;
     else
         h->more++;
