@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -41,24 +42,32 @@ static int spawn(const char *path, const char *const argv[], int in, int out, pi
     return e;
 }
 
+/* Waits until there is something to read, or a process has ended; `end` is on now_ms()'s clock. */
+static dz_status wait_for(int fd, int64_t end, int timeout_ms, dz_err *err) {
+    struct pollfd p = { .fd = fd, .events = POLLIN };
+
+    for (;;) {
+        int64_t left = end - now_ms();
+        int ready = left > 0 ? poll(&p, 1, (int) left) : 0;
+
+        if (ready > 0)
+            return DZ_OK;
+        if (ready < 0 && errno == EINTR)
+            continue;
+        errno = ready == 0 ? ETIMEDOUT : errno;
+        return DZ_FAIL_ERRNO(err, "it did not end within %d ms", timeout_ms);
+    }
+}
+
 /* Reads until the program has closed its output. */
-static dz_status collect(int fd, size_t max, int timeout_ms, dz_buf *to, dz_err *err) {
-    const int64_t end = now_ms() + timeout_ms;
+static dz_status collect(int fd, size_t max, int64_t end, int timeout_ms, dz_buf *to, dz_err *err) {
     size_t start = to->len;
 
     for (;;) {
-        struct pollfd p = { .fd = fd, .events = POLLIN };
-        int64_t left = end - now_ms();
         uint8_t part[16 << 10];
         ssize_t n;
-        int ready = left > 0 ? poll(&p, 1, (int) left) : 0;
 
-        if (ready < 0 && errno == EINTR)
-            continue;
-        if (ready <= 0) {
-            errno = ready == 0 ? ETIMEDOUT : errno;
-            return DZ_FAIL_ERRNO(err, "it did not end within %d s", timeout_ms / 1000);
-        }
+        DZ_TRY(wait_for(fd, end, timeout_ms, err));
         n = read(fd, part, sizeof part);
         if (n < 0 && errno != EINTR)
             return DZ_FAIL_ERRNO(err, "reading what it writes");
@@ -72,9 +81,17 @@ static dz_status collect(int fd, size_t max, int timeout_ms, dz_buf *to, dz_err 
     }
 }
 
+/* It may have closed its output and go on. */
+static dz_status wait_for_end(pid_t pid, int64_t end, int timeout_ms, dz_err *err) {
+    dz_autoclose int fd = pidfd_open(pid, 0);
+
+    return fd < 0 ? DZ_FAIL_ERRNO(err, "watching it") : wait_for(fd, end, timeout_ms, err);
+}
+
 dz_status dz_run(const char *path, const char *const argv[], dz_slice input, size_t output_max,
                  int timeout_ms, dz_buf *output, int *ret_code, dz_err *err) {
     int in[2] = { -1, -1 }, out[2] = { -1, -1 }, code = 0, e;
+    const int64_t end = now_ms() + timeout_ms;
     dz_status s = DZ_OK;
     pid_t pid = -1;
 
@@ -94,7 +111,9 @@ dz_status dz_run(const char *path, const char *const argv[], dz_slice input, siz
         s = DZ_FAIL_ERRNO(err, "writing its input");
     dz_close_at(&in[1]);
     if (s == DZ_OK)
-        s = collect(out[0], output_max, timeout_ms, output, err);
+        s = collect(out[0], output_max, end, timeout_ms, output, err);
+    if (s == DZ_OK)
+        s = wait_for_end(pid, end, timeout_ms, err);
     dz_close_at(&out[0]);
     if (pid > 0) {
         if (s != DZ_OK)
