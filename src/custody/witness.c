@@ -96,7 +96,13 @@ void dz_witnesses_release(struct dz_witnesses *w) {
 }
 
 bool dz_witnesses_fresh(const struct dz_witnesses *w, int64_t now_us) {
-    return w->when_us > 0 && w->when_us <= now_us && now_us - w->when_us <= DZ_WITNESS_FRESH_US;
+    for (size_t i = 0; i < w->n; i++) {
+        int64_t when = w->list[i].when_us;
+
+        if (when > 0 && when <= now_us && now_us - when <= DZ_WITNESS_FRESH_US)
+            return true;
+    }
+    return false;
 }
 
 /* --- what they keep ----------------------------------------------------------------------------

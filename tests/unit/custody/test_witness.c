@@ -62,7 +62,9 @@ static void a_witness_is_fresh_for_a_week_and_never_from_the_future(void **state
 
     (void) state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        const struct dz_witnesses w = { .when_us = rows[i].when_us };
+        dz_witness list[] = { { .name = "a", .when_us = rows[i].when_us },
+                              { .name = "of the future", .when_us = now + 1 } };
+        const struct dz_witnesses w = { .list = list, .n = 2 };
         assert_int_equal(dz_witnesses_fresh(&w, now), rows[i].fresh);
     }
 }
@@ -80,6 +82,7 @@ static void a_command_has_its_limits(void **state) {
         { "who writes too much is stopped", "exec yes", DZ_E_LIMIT, 137, NULL },
         { "who does not end is stopped, with its children", "sleep 100 & wait", DZ_E_IO, 137,
           NULL },
+        { "so is who closes its output first", "exec >&-; sleep 100", DZ_E_IO, 137, NULL },
     };
 
     (void) state;
