@@ -62,6 +62,8 @@ static dz_status each(void *ctx, uint64_t index, dz_slice entry, dz_err *err) {
 
     if (s != DZ_OK)
         return dz_err_context(err, s, "leaf %llu", (unsigned long long) index);
+    if (leaf.time_us > r->ledger->tail_us)
+        r->ledger->tail_us = leaf.time_us;
     if (leaf.kind == DZ_LEAF_COMMIT) {
         r->ledger->commits++;
         return DZ_OK;
@@ -77,9 +79,11 @@ static dz_status each(void *ctx, uint64_t index, dz_slice entry, dz_err *err) {
                             .kind = leaf.kind,
                             .flags = leaf.flags,
                             .time_us = leaf.time_us,
+                            .until_us = r->ledger->tail_us,
                             .objects = objects,
                             .n_objects = leaf.object_count };
     r->ledger->n++;
+    r->ledger->tail_us = INT64_MIN;
     return take_text(r->v, &leaf, &to->text, err);
 }
 
@@ -90,6 +94,7 @@ dz_status dz_ledger_read(struct dz_vault *v, struct dz_ledger **ret_ledger, dz_e
 
     if (!l)
         return DZ_FAIL(err, DZ_E_NOMEM, "ledger: out of memory");
+    l->tail_us = INT64_MIN;
     (void) pthread_mutex_lock(&v->log_lock);
     s = dz_tlog_refresh(v->log, err);
     l->size = dz_tlog_head(v->log).size;

@@ -22,6 +22,7 @@ typedef struct dz_ledger_leaf {
     uint64_t index;
     uint16_t kind, flags; /* enum dz_leaf_kind */
     int64_t time_us;
+    int64_t until_us; /* the greatest time of this leaf and of the commits passed over before it */
     const dz_leaf_object *objects;
     size_t n_objects;
     json_t *text; /* an object; NULL: none, of another form (a verification's), or not to be opened
@@ -32,6 +33,7 @@ struct dz_ledger {
     dz_ledger_leaf *leaves;
     size_t n;
     uint64_t commits; /* passed over */
+    int64_t tail_us;  /* the greatest time of the commits after the last leaf; INT64_MIN: none */
     uint64_t size;    /* of the log */
 };
 
