@@ -10,7 +10,7 @@ _dozo_snapshots() { # dozo's global options that came before; ids, and the names
 }
 
 _dozo() {
-    local commands="init backup snapshots ls cat diff restore mount verify rebuild status log export checkpoint witness"
+    local commands="init backup snapshots ls cat diff restore mount verify rebuild status log export checkpoint witness policy hold prune"
     local cur prev words cword command='' at position=0 options
     local -a asking
     _init_completion -n : || return # colons belong to latest:SOURCE
@@ -67,6 +67,9 @@ _dozo() {
         export) options+=" --tar" ;;
         checkpoint) options+=" --qr" ;;
         witness) options+=" --file --command --paper --qr-text" ;;
+        policy) options+=" --minimum --daily --monthly --yearly --timezone" ;;
+        hold) options+=" --why" ;;
+        prune) options+=" --dry-run --source" ;;
         esac
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
         return
@@ -75,10 +78,11 @@ _dozo() {
     case $command:$position in
     :*) mapfile -t COMPREPLY < <(compgen -W "$commands help" -- "$cur") ;;
     help:0) mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur") ;;
-    ls:0 | cat:0 | diff:[01] | restore:0 | mount:0 | export:0)
+    ls:0 | cat:0 | diff:[01] | restore:0 | mount:0 | export:0 | hold:0)
         mapfile -t COMPREPLY < <(compgen -W "$(_dozo_snapshots "${asking[@]}")" -- "$cur")
         __ltrim_colon_completions "$cur"
         ;;
+    policy:0) mapfile -t COMPREPLY < <(compgen -W "show set" -- "$cur") ;;
     witness:0) mapfile -t COMPREPLY < <(compgen -W "list add check" -- "$cur") ;;
     mount:1 | init:0) _filedir -d ;;
     backup:*) _filedir ;;

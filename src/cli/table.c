@@ -33,5 +33,12 @@ const struct dz_command dz_commands[] = {
       "witness [list | add NAME (--file PATH | --command CMD | --paper) | check [NAME] [--qr-text "
       "TEXT]]",
       dz_witness_options, dz_cmd_witness, .changes = true },
+    { "policy", N_("how long the snapshots of a source are kept"),
+      "policy [show [SOURCE] | set SOURCE --timezone ZONE [--minimum DAYS] ...]", dz_policy_options,
+      dz_cmd_policy, .changes = true },
+    { "hold", N_("say that a snapshot must not expire, or list those"),
+      "hold [SNAPSHOT --why TEXT]", dz_hold_options, dz_cmd_hold, .changes = true },
+    { "prune", N_("say which snapshots would expire, and why the rest stays"),
+      "prune --dry-run [--source NAME]", dz_prune_options, dz_cmd_prune },
     { 0 },
 };

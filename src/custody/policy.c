@@ -1,0 +1,134 @@
+#include "custody/policy.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *dz_keep_loosens(const dz_keep *from, const dz_keep *to) {
+    const dz_keep none = { .minimum_days = DZ_KEEP_MINIMUM_DAYS };
+    const dz_keep *old = from ? from : &none;
+
+    if (to->minimum_days < old->minimum_days)
+        return "minimum";
+    if (to->daily < old->daily)
+        return "daily";
+    if (to->monthly < old->monthly)
+        return "monthly";
+    if (to->yearly < old->yearly)
+        return "yearly";
+    /* Days that begin elsewhere have other first and last snapshots. */
+    if (from && strcmp(to->zone, old->zone) != 0)
+        return "timezone";
+    return NULL;
+}
+
+static dz_policy *find(const struct dz_policies *p, const char *source) {
+    for (size_t i = 0; i < p->n; i++)
+        if (strcmp(p->list[i].source, source) == 0)
+            return &p->list[i];
+    return NULL;
+}
+
+const dz_policy *dz_policies_find(const struct dz_policies *p, const char *source) {
+    return find(p, source);
+}
+
+static bool number(const json_t *text, const char *member, uint32_t *ret) {
+    const json_t *j = json_object_get(text, member);
+
+    if (!json_is_integer(j) || json_integer_value(j) < 0 ||
+        json_integer_value(j) > DZ_KEEP_DAYS_MAX)
+        return false;
+    *ret = (uint32_t) json_integer_value(j);
+    return true;
+}
+
+static bool read_keep(const dz_ledger_leaf *leaf, dz_keep *ret) {
+    const char *zone = dz_ledger_text(leaf, "timezone");
+
+    if (!zone || !dz_zone_name_ok(zone) || !number(leaf->text, "minimum", &ret->minimum_days) ||
+        !number(leaf->text, "daily", &ret->daily) ||
+        !number(leaf->text, "monthly", &ret->monthly) ||
+        !number(leaf->text, "yearly", &ret->yearly))
+        return false;
+    (void) snprintf(ret->zone, sizeof ret->zone, "%s", zone);
+    return true;
+}
+
+static void take(struct dz_policies *p, const dz_ledger_leaf *leaf) {
+    const char *event = dz_ledger_text(leaf, "event"), *source = dz_ledger_text(leaf, "source");
+    dz_keep keep = { 0 };
+    dz_policy *old = source ? find(p, source) : NULL;
+
+    if (!event || strcmp(event, "set") != 0 || !source || !dz_source_name_ok(source) ||
+        !read_keep(leaf, &keep) || dz_keep_loosens(old ? &old->keep : NULL, &keep)) {
+        p->passed_over++;
+        return;
+    }
+    if (!old) {
+        old = &p->list[p->n++];
+        (void) snprintf(old->source, sizeof old->source, "%s", source);
+    }
+    old->keep = keep;
+    old->leaf = leaf->index;
+}
+
+dz_status dz_policies_read(const struct dz_ledger *ledger, struct dz_policies *ret, dz_err *err) {
+    struct dz_policies p = { 0 };
+    size_t most = 0;
+
+    for (size_t i = 0; i < ledger->n; i++)
+        most += ledger->leaves[i].kind == DZ_LEAF_POLICY;
+    p.list = calloc(most + 1, sizeof *p.list);
+    if (!p.list)
+        return DZ_FAIL(err, DZ_E_NOMEM, "policies: out of memory");
+    for (size_t i = 0; i < ledger->n; i++)
+        if (ledger->leaves[i].kind == DZ_LEAF_POLICY)
+            take(&p, &ledger->leaves[i]);
+    *ret = p;
+    return DZ_OK;
+}
+
+void dz_policies_release(struct dz_policies *p) {
+    free(p->list);
+    *p = (struct dz_policies){ 0 };
+}
+
+static dz_status check(const char *source, const dz_keep *keep, dz_err *err) {
+    if (!dz_source_name_ok(source))
+        return DZ_FAIL(err, DZ_E_USAGE, "\"%.100s\" cannot be a source's name", source);
+    if (keep->minimum_days > DZ_KEEP_DAYS_MAX || keep->daily > DZ_KEEP_DAYS_MAX ||
+        keep->monthly > DZ_KEEP_DAYS_MAX || keep->yearly > DZ_KEEP_DAYS_MAX)
+        return DZ_FAIL(err, DZ_E_USAGE, "a rule may be at most %d", DZ_KEEP_DAYS_MAX);
+    DZ_TRY(dz_zone_enter(keep->zone, err));
+    dz_zone_leave();
+    return DZ_OK;
+}
+
+dz_status dz_policy_set(struct dz_vault *v, int tmpfd, const char *source, const dz_keep *keep,
+                        dz_err *err) {
+    DZ_AUTO(dz_ledger) ledger = NULL;
+    struct dz_policies p = { 0 };
+    const dz_policy *old;
+    const char *what;
+    dz_status s = DZ_OK;
+
+    DZ_TRY(check(source, keep, err));
+    DZ_TRY(dz_ledger_read(v, &ledger, err));
+    DZ_TRY(dz_policies_read(ledger, &p, err));
+    old = find(&p, source);
+    what = dz_keep_loosens(old ? &old->keep : NULL, keep);
+    if (what && !old)
+        s = DZ_FAIL(err, DZ_E_POLICY, "the minimum cannot be below %d days", DZ_KEEP_MINIMUM_DAYS);
+    else if (what)
+        s = DZ_FAIL(err, DZ_E_POLICY, "this would loosen \"%s\" of source %.100s", what, source);
+    dz_policies_release(&p);
+    if (s != DZ_OK)
+        return s;
+    return dz_ledger_note(v, tmpfd, DZ_LEAF_POLICY, 0, NULL, 0,
+                          json_pack("{s:s,s:s,s:i,s:i,s:i,s:i,s:s}", "event", "set", "source",
+                                    source, "minimum", (int) keep->minimum_days, "daily",
+                                    (int) keep->daily, "monthly", (int) keep->monthly, "yearly",
+                                    (int) keep->yearly, "timezone", keep->zone),
+                          NULL, err);
+}
