@@ -24,7 +24,8 @@ _dozo() {
             ;;
         --passphrase-file | --lang | --source | --exclude | --to | --strip | --sample | --since | \
             --verify | --tar | --custodians | --threshold | --shares-dir | --key-file | --operators | \
-            --approvals | --host-key | --qr | --file | --command | --qr-text | --checkpoint) ((at++)) ;;
+            --approvals | --host-key | --qr | --file | --command | --qr-text | --checkpoint | \
+            --stdin-as | --pre | --post) ((at++)) ;;
         -*) ;;
         *)
             if [[ -z $command ]]; then command=${words[at]}; else ((position++)); fi
@@ -41,11 +42,15 @@ _dozo() {
         _filedir
         return
         ;;
+    --pre | --post)
+        mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+        return
+        ;;
     --lang)
         mapfile -t COMPREPLY < <(compgen -W "en ja" -- "$cur")
         return
         ;;
-    --source | --exclude | --strip | --sample | --since | --custodians | --threshold | --approvals | --command)
+    --source | --exclude | --strip | --sample | --since | --custodians | --threshold | --approvals | --command | --stdin-as)
         return
         ;;
     esac
@@ -57,7 +62,7 @@ _dozo() {
             options+=" --custodians --threshold --shares-dir --key-file --passphrase"
             options+=" --operators --approvals --host-key"
             ;;
-        backup) options+=" --source --exclude --one-file-system --reread" ;;
+        backup) options+=" --source --exclude --one-file-system --reread --stdin-as --pre --post" ;;
         snapshots) options+=" --source --checkpoint" ;;
         ls) options+=" -l -R" ;;
         restore) options+=" --to --overwrite --strip" ;;

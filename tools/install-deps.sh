@@ -25,6 +25,7 @@ test=(
     zbar-tools poppler-utils # read the printed shares back
     libgfshare-bin           # open our shares with other hands
     libarchive-tools         # bsdtar reads what export wrote
+    postgresql               # a real database: dumped, kept, restored, compared
 )
 
 case "${1-}" in

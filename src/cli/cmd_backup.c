@@ -1,21 +1,43 @@
 #include <getopt.h>
 #include <stdio.h>
 
+#include "cli/around.h"
 #include "cli/open.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/table.h"
-#include "intake/backup.h"
+#include "core/child.h"
+#include "custody/alarm.h"
+#include "intake/stream.h"
 
-enum { OPT_SOURCE = DZ_OPT_FIRST, OPT_EXCLUDE, OPT_ONE_FILE_SYSTEM, OPT_REREAD };
-enum { PROBLEMS_SHOWN = 20 };
+enum {
+    OPT_SOURCE = DZ_OPT_FIRST,
+    OPT_EXCLUDE,
+    OPT_ONE_FILE_SYSTEM,
+    OPT_REREAD,
+    OPT_STDIN_AS,
+    OPT_PRE,
+    OPT_POST
+};
+enum { PROBLEMS_SHOWN = 20, GRACE_MS = 10000 /* for a program whose output nobody takes */ };
 
 const struct dz_option dz_backup_options[] = {
     { OPT_SOURCE, "source", "NAME", N_("whose files these are") },
     { OPT_EXCLUDE, "exclude", "GLOB", N_("leave out what matches; may be given several times") },
     { OPT_ONE_FILE_SYSTEM, "one-file-system", NULL, N_("do not enter other file systems") },
     { OPT_REREAD, "reread", NULL, N_("read every file, changed or not") },
+    { OPT_STDIN_AS, "stdin-as", "FILE",
+      N_("keep what CMD writes, or standard input, as one file of this name") },
+    { OPT_PRE, "pre", "CMD", N_("run this before; if it fails, nothing is kept") },
+    { OPT_POST, "post", "CMD", N_("run this after, whatever happened") },
     { 0 },
+};
+
+struct call {
+    const struct dz_cli *cli;
+    struct dz_backup_how how;
+    const char *stdin_as;
+    const char *const *command; /* with stdin_as: NULL ends it; of none, standard input is read */
 };
 
 static void show(void *ctx, const struct dz_backup_progress *p) {
@@ -131,47 +153,154 @@ static void put_text(const struct dz_commit *c, double seconds) {
         (void) printf(T_("  %llu alarms\n"), (unsigned long long) c->alarms);
 }
 
-static int run_backup(const struct dz_cli *cli, struct dz_backup_how *how) {
+/* --- running -----------------------------------------------------------------------------------
+ */
+
+/* The log is told what the operator is told; when even that fails, its reason is said as well. */
+static void raise_alarm(struct dz_vault *v, const char *source, const char *detail) {
+    dz_err err = { 0 };
+
+    if (dz_alarm_raise(v, DZ_ALARM_SERIOUS, "source-failed", source, detail, &err) != DZ_OK)
+        dz_say_error(&err);
+}
+
+struct program {
+    struct dz_child child;
+    const char *name;
+};
+
+static dz_status program_ended(void *ctx, dz_err *err) {
+    struct program *p = ctx;
+    struct dz_child_end end = dz_child_wait(&p->child);
+    char how[DZ_CHILD_END_TEXT];
+
+    if (dz_child_ended_well(&end))
+        return DZ_OK;
+    dz_child_end_text(&end, how);
+    return DZ_FAIL(err, DZ_E_IO, T_("%.80s failed: %s"), p->name, how);
+}
+
+static dz_status keep_stream(struct dz_vault *v, const struct call *c, struct dz_commit *commit,
+                             dz_err *err) {
+    struct program p = { .child = DZ_CHILD_NONE, .name = c->command[0] };
+    struct dz_stream_how how = { .source = c->how.source,
+                                 .name = c->stdin_as,
+                                 .fd = STDIN_FILENO,
+                                 .progress = c->how.progress,
+                                 .ctx = c->how.ctx };
+    dz_status s = DZ_OK;
+
+    if (p.name) {
+        s = dz_child_start(c->command, DZ_CHILD_TO_PIPE, &p.child, err);
+        how.fd = p.child.out;
+        how.finish = program_ended;
+        how.finish_ctx = &p;
+    }
+    if (s == DZ_OK)
+        s = dz_stream_run(v, &how, commit, err);
+    dz_child_stop(&p.child, GRACE_MS);
+    if (s != DZ_OK)
+        raise_alarm(v, c->how.source, err->what);
+    return s;
+}
+
+static int not_kept(const struct call *c, const dz_err *err) {
+    dz_say_error(err);
+    if (!c->stdin_as)
+        dz_say_next(T_("No snapshot was made."));
+    else if (c->command[0])
+        dz_say_next(T_("No snapshot was made; the last one stands. Run %s by hand and see why."),
+                    c->command[0]);
+    else
+        dz_say_next(T_("No snapshot was made; the last one stands. See why what writes to dozo "
+                       "failed."));
+    return dz_exit_of(err->status);
+}
+
+static int run_backup(void *ctx) {
+    struct call *c = ctx;
     DZ_AUTO(dz_vault) v = NULL;
     struct dz_commit commit = { 0 };
     struct dz_progress progress;
     dz_err err = { 0 };
     double seconds;
     dz_status s;
-    int code = dz_cli_open(cli, DZ_NEED_CLOSED, &v);
+    int code = dz_cli_open(c->cli, DZ_NEED_CLOSED, &v);
 
     if (code != DZ_EXIT_OK)
         return code;
-    for (size_t i = 0; i < how->n_paths; i++)
-        if (dz_vault_contains(cli->vault, how->paths[i])) {
-            dz_say(T_("%s lies inside the vault: a vault does not keep itself"), how->paths[i]);
-            return DZ_EXIT_REFUSED;
-        }
-    dz_progress_start(&progress, cli, T_("backup"), expected_bytes(v, how->source));
-    how->progress = show;
-    how->ctx = &progress;
-    s = dz_backup_run(v, how, &commit, &err);
+    dz_progress_start(&progress, c->cli, T_("backup"), expected_bytes(v, c->how.source));
+    c->how.progress = show;
+    c->how.ctx = &progress;
+    s = c->stdin_as ? keep_stream(v, c, &commit, &err) : dz_backup_run(v, &c->how, &commit, &err);
     seconds = dz_progress_seconds(&progress);
     dz_progress_end(&progress);
-    if (s != DZ_OK) {
-        dz_say_error(&err);
-        dz_say_next(T_("No snapshot was made."));
-        return dz_exit_of(s);
-    }
+    if (s != DZ_OK)
+        return not_kept(c, &err);
     put_problems(&commit);
-    if (cli->json)
+    if (c->cli->json)
         put_json(&commit, seconds);
-    else if (!cli->quiet)
+    else if (!c->cli->quiet)
         put_text(&commit, seconds);
     code = commit.errors || commit.changed || commit.alarms ? DZ_EXIT_FOUND : DZ_EXIT_OK;
     dz_commit_release(&commit);
     return code;
 }
 
+static int pre_failed(void *ctx, const char *how) {
+    struct call *c = ctx;
+    DZ_AUTO(dz_vault) v = NULL;
+    char detail[DZ_CHILD_END_TEXT + 16];
+
+    dz_say(T_("the command before the backup (--pre) failed: %s"), how);
+    dz_say_next(T_("No snapshot was made."));
+    (void) snprintf(detail, sizeof detail, "--pre: %s", how);
+    if (dz_cli_open(c->cli, DZ_NEED_CLOSED, &v) == DZ_EXIT_OK)
+        raise_alarm(v, c->how.source, detail);
+    return DZ_EXIT_COULD_NOT;
+}
+
+/* --- the call ----------------------------------------------------------------------------------
+ */
+
+/* DZ_EXIT_OK, or what is wrong was said. */
+static int check_call(const struct call *c) {
+    const struct dz_cli *cli = c->cli;
+    const struct dz_backup_how *how = &c->how;
+
+    if (!how->source)
+        return dz_cli_usage(cli, T_("whose files are these? Give --source NAME"));
+    if (!dz_source_name_ok(how->source))
+        return dz_cli_usage(cli,
+                            T_("a source's name has letters, digits, '.', '_' and '-', at most "
+                               "%d bytes, and does not begin with '.' or '-'"),
+                            (int) DZ_SOURCE_NAME_MAX);
+    if (c->stdin_as) {
+        if (!dz_stream_name_ok(c->stdin_as))
+            return dz_cli_usage(cli, T_("--stdin-as wants the name of a file, without a slash"));
+        if (how->n_excludes || how->one_file_system || how->reread)
+            return dz_cli_usage(cli, T_("--exclude, --one-file-system and --reread are for trees, "
+                                        "not for --stdin-as"));
+        if (!c->command[0] && isatty(STDIN_FILENO))
+            return dz_cli_usage(cli, T_("standard input is a terminal: give a command after --, "
+                                        "or a pipe"));
+        return DZ_EXIT_OK;
+    }
+    if (how->n_paths == 0)
+        return dz_cli_usage(cli, T_("which paths are to be kept?"));
+    for (size_t i = 0; cli->vault && i < how->n_paths; i++)
+        if (dz_vault_contains(cli->vault, how->paths[i])) {
+            dz_say(T_("%s lies inside the vault: a vault does not keep itself"), how->paths[i]);
+            return DZ_EXIT_REFUSED;
+        }
+    return DZ_EXIT_OK;
+}
+
 int dz_cmd_backup(struct dz_cli *cli, int argc, char **argv) {
     dz_autofree const char **excludes = calloc((size_t) argc, sizeof *excludes);
-    struct dz_backup_how how = { .excludes = excludes };
-    int option;
+    struct call c = { .cli = cli, .how = { .excludes = excludes } };
+    struct dz_around around = { .body = run_backup, .pre_failed = pre_failed, .ctx = &c };
+    int option, code;
 
     if (!excludes) {
         dz_say(T_("out of memory"));
@@ -180,30 +309,31 @@ int dz_cmd_backup(struct dz_cli *cli, int argc, char **argv) {
     while ((option = dz_cli_option(cli, argc, argv)) >= 0)
         switch (option) {
         case OPT_SOURCE:
-            how.source = optarg;
+            c.how.source = optarg;
             break;
         case OPT_EXCLUDE:
-            excludes[how.n_excludes++] = optarg;
+            excludes[c.how.n_excludes++] = optarg;
             break;
         case OPT_ONE_FILE_SYSTEM:
-            how.one_file_system = true;
+            c.how.one_file_system = true;
+            break;
+        case OPT_STDIN_AS:
+            c.stdin_as = optarg;
+            break;
+        case OPT_PRE:
+            around.pre = optarg;
+            break;
+        case OPT_POST:
+            around.post = optarg;
             break;
         default:
-            how.reread = true;
+            c.how.reread = true;
             break;
         }
     if (option == DZ_CLI_STOP)
         return cli->stop_code;
-    if (!how.source)
-        return dz_cli_usage(cli, T_("whose files are these? Give --source NAME"));
-    if (!dz_source_name_ok(how.source))
-        return dz_cli_usage(cli,
-                            T_("a source's name has letters, digits, '.', '_' and '-', at most "
-                               "%d bytes, and does not begin with '.' or '-'"),
-                            (int) DZ_SOURCE_NAME_MAX);
-    if (optind >= argc)
-        return dz_cli_usage(cli, T_("which paths are to be kept?"));
-    how.paths = (const char *const *) (argv + optind);
-    how.n_paths = (size_t) (argc - optind);
-    return run_backup(cli, &how);
+    c.how.paths = c.command = (const char *const *) (argv + optind);
+    c.how.n_paths = (size_t) (argc - optind);
+    code = check_call(&c);
+    return code == DZ_EXIT_OK ? dz_around_run(&around) : code;
 }

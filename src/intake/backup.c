@@ -235,23 +235,6 @@ static void put_link(const struct backup *b, const struct node *n, dz_buf *field
     dz_entry_put_field(fields, DZ_TAG_LINK, (dz_slice){ id, sizeof id });
 }
 
-/* Identity of the whole content: the hash of its chunks' identities. */
-static void content_identity(struct dz_hasher *h, const dz_buf *chunks) {
-    for (size_t at = 0; at < chunks->len; at += 36)
-        dz_hasher_update(h, (dz_slice){ chunks->data + at, DZ_SHA256_BYTES });
-}
-
-static dz_status put_chunks(struct dz_content_builder *content, const dz_buf *chunks, dz_err *err) {
-    dz_reader r = dz_reader_over(dz_buf_slice(chunks));
-
-    while (dz_reader_left(&r) > 0) {
-        dz_id id;
-        memcpy(id.b, dz_read_bytes(&r, sizeof id.b).data, sizeof id.b);
-        DZ_TRY(dz_content_builder_add(content, &id, dz_read_le32(&r), err));
-    }
-    return DZ_OK;
-}
-
 /* Everything after the content: in the order of tags. */
 static void put_tail(const struct backup *b, struct node *n, const char *name, int fd,
                      const struct dz_extents *x, const struct dz_features *features,
@@ -301,11 +284,11 @@ static dz_status read_opened(struct worker *w, struct node *n, const char *name,
     if (s == DZ_OK)
         s = dz_hasher_new(&h, err);
     if (s == DZ_OK) {
-        content_identity(h, &w->span.chunks);
+        dz_span_identity(&w->span, h);
         dz_hasher_final(h, identity);
         finish_read(b, n, fd, w->span.read, x.content, w->span.failed);
         if (!(n->flags & DZ_ENTRY_UNREADABLE)) {
-            s = put_chunks(w->content, &w->span.chunks, err);
+            s = dz_span_put(&w->span, w->content, err);
             if (s == DZ_OK)
                 s = dz_content_builder_finish(w->content, fields, err);
             if (w->span.read != x.content) { /* shorter than it was: what is there is the file */
@@ -777,8 +760,8 @@ static dz_status assemble_span(struct assembler *a, struct item *it, dz_err *err
         a->span_short = false;
     }
     if (!a->span_short) { /* behind a span that ended early nothing has its place */
-        content_identity(a->hasher, &it->result.chunks);
-        DZ_TRY(put_chunks(a->content, &it->result.chunks, err));
+        dz_span_identity(&it->result, a->hasher);
+        DZ_TRY(dz_span_put(&it->result, a->content, err));
         dz_features_merge(&a->features, &it->result.features);
         a->span_read += it->result.read;
         a->span_failed = it->result.failed;

@@ -127,6 +127,12 @@ static ssize_t read_content(int fd, const struct dz_extents *x, uint64_t from, u
     uint64_t at = from;
     ssize_t n;
 
+    if (x->stream) {
+        do
+            n = read(fd, to, len);
+        while (n < 0 && errno == EINTR);
+        return n;
+    }
     if (x->list) {
         size_t lo = 0, hi = x->n;
         const struct dz_extent *e;
@@ -231,6 +237,22 @@ dz_status dz_file_reader_span(struct dz_file_reader *r, int fd, const struct dz_
             break;
         DZ_TRY(take_chunk(r, (dz_slice){ r->buffer + used, cut }, ret_span, err));
         used += cut;
+    }
+    return DZ_OK;
+}
+
+void dz_span_identity(const struct dz_span *span, struct dz_hasher *h) {
+    for (size_t at = 0; at < span->chunks.len; at += 36)
+        dz_hasher_update(h, (dz_slice){ span->chunks.data + at, DZ_SHA256_BYTES });
+}
+
+dz_status dz_span_put(const struct dz_span *span, struct dz_content_builder *content, dz_err *err) {
+    dz_reader r = dz_reader_over(dz_buf_slice(&span->chunks));
+
+    while (dz_reader_left(&r) > 0) {
+        dz_id id;
+        memcpy(id.b, dz_read_bytes(&r, sizeof id.b).data, sizeof id.b);
+        DZ_TRY(dz_content_builder_add(content, &id, dz_read_le32(&r), err));
     }
     return DZ_OK;
 }

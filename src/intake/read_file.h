@@ -10,6 +10,7 @@
 
 #include <sys/stat.h>
 
+#include "crypto/hash.h"
 #include "guard/features.h"
 #include "store/chunker.h"
 #include "store/content.h"
@@ -28,6 +29,7 @@ struct dz_extents {
     size_t n;
     uint64_t size;    /* of the file */
     uint64_t content; /* bytes of data */
+    bool stream;      /* not to be sought in, of unknown length: read as it comes; spans in order */
 };
 void dz_extents_release(struct dz_extents *x);
 /* Finds the holes of a file that has fewer blocks than bytes.  If there are more than an entry can
@@ -60,6 +62,12 @@ DZ_DEFINE_AUTO(dz_file_reader, dz_file_reader_free)
 dz_status dz_file_reader_span(struct dz_file_reader *r, int fd, const struct dz_extents *x,
                               uint64_t from, uint64_t len, struct dz_span *ret_span,
                               dz_err *err) DZ_MUST_CHECK;
+
+/* The identity of a whole content is the hash of its chunks' identities: the span's next. */
+void dz_span_identity(const struct dz_span *span, struct dz_hasher *h);
+/* Gives the span's chunks to the builder, whose errors these are. */
+dz_status dz_span_put(const struct dz_span *span, struct dz_content_builder *content,
+                      dz_err *err) DZ_MUST_CHECK;
 
 /* Appends the field DZ_TAG_FEATURES.  `digest_key` makes the keyed content digest out of the
  * content's identity: SHA-256 over the chunks' identities. */
