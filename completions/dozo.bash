@@ -9,8 +9,12 @@ _dozo_snapshots() { # dozo's global options that came before; ids, and the names
     sed -n 's/.*"source": *"\([^"]*\)".*/latest:\1/p' <<<"$listed" | sort -u
 }
 
+_dozo_requests() { # dozo's global options that came before
+    "$@" requests --json 2>/dev/null | sed -n 's/.*"request": *"\([^"]\{12\}\).*/\1/p'
+}
+
 _dozo() {
-    local commands="init backup snapshots ls cat diff restore mount verify rebuild status log export checkpoint witness policy hold prune"
+    local commands="init backup snapshots ls cat diff restore mount verify rebuild status log export checkpoint witness policy hold prune operator request requests approve"
     local cur prev words cword command='' at position=0 options
     local -a asking
     _init_completion -n : || return # colons belong to latest:SOURCE
@@ -25,7 +29,7 @@ _dozo() {
         --passphrase-file | --lang | --source | --exclude | --to | --strip | --sample | --since | \
             --verify | --tar | --custodians | --threshold | --shares-dir | --key-file | --operators | \
             --approvals | --host-key | --qr | --file | --command | --qr-text | --checkpoint | \
-            --stdin-as | --pre | --post) ((at++)) ;;
+            --stdin-as | --pre | --post | --why | --for | --name | --text | --sign-with | --signature) ((at++)) ;;
         -*) ;;
         *)
             if [[ -z $command ]]; then command=${words[at]}; else ((position++)); fi
@@ -38,7 +42,7 @@ _dozo() {
         _filedir -d
         return
         ;;
-    --key | --passphrase-file | --key-file | --operators | --host-key | --tar | --verify | --qr | --file | --qr-text | --checkpoint)
+    --key | --passphrase-file | --key-file | --operators | --host-key | --tar | --verify | --qr | --file | --qr-text | --checkpoint | --sign-with | --signature)
         _filedir
         return
         ;;
@@ -50,10 +54,15 @@ _dozo() {
         mapfile -t COMPREPLY < <(compgen -W "en ja" -- "$cur")
         return
         ;;
-    --source | --exclude | --strip | --sample | --since | --custodians | --threshold | --approvals | --command | --stdin-as)
+    --source | --exclude | --strip | --sample | --since | --custodians | --threshold | --approvals | --command | --stdin-as | --why | --for | --name)
         return
         ;;
     esac
+
+    if [[ $prev == --text ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_dozo_requests "${asking[@]}")" -- "$cur")
+        return
+    fi
 
     if [[ $cur == -* ]]; then
         options="--vault --key --passphrase-file --json --quiet --lang --help --version"
@@ -75,6 +84,10 @@ _dozo() {
         policy) options+=" --minimum --daily --monthly --yearly --timezone" ;;
         hold) options+=" --why" ;;
         prune) options+=" --dry-run --source" ;;
+        operator) options+=" --why --for" ;;
+        request) options+=" --why --for --name" ;;
+        requests) options+=" --all --text" ;;
+        approve) options+=" --sign-with --signature --yes" ;;
         esac
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$cur")
         return
@@ -88,6 +101,10 @@ _dozo() {
         __ltrim_colon_completions "$cur"
         ;;
     policy:0) mapfile -t COMPREPLY < <(compgen -W "show set" -- "$cur") ;;
+    operator:0) mapfile -t COMPREPLY < <(compgen -W "list add remove" -- "$cur") ;;
+    request:0) mapfile -t COMPREPLY < <(compgen -W "operator-add operator-remove" -- "$cur") ;;
+    approve:0) mapfile -t COMPREPLY < <(compgen -W "$(_dozo_requests "${asking[@]}")" -- "$cur") ;;
+    operator:2 | request:1) _filedir ;;
     witness:0) mapfile -t COMPREPLY < <(compgen -W "list add check" -- "$cur") ;;
     mount:1 | init:0) _filedir -d ;;
     backup:*) _filedir ;;

@@ -6,7 +6,6 @@
 #include <stdio.h>
 
 #include "cli/open.h"
-#include "cli/operators.h"
 #include "cli/output.h"
 #include "cli/share_files.h"
 #include "cli/table.h"
@@ -14,6 +13,7 @@
 #include "core/hex.h"
 #include "core/os.h"
 #include "crypto/keyfile.h"
+#include "custody/operators.h"
 
 enum {
     OPT_CUSTODIANS = DZ_OPT_FIRST,

@@ -79,3 +79,34 @@ bool dz_time_parse(const char *text, int64_t *ret_us) {
     *ret_us = (int64_t) t * 1000000 + fraction;
     return true;
 }
+
+bool dz_duration_parse(const char *text, int64_t *ret_us) {
+    static const struct {
+        char letter;
+        int64_t seconds;
+    } units[] = { { 'd', 86400 }, { 'h', 3600 }, { 'm', 60 }, { 's', 1 } };
+    const int64_t most = INT64_C(365250) * 86400;
+    int64_t total = 0;
+    size_t unit = 0;
+
+    while (*text) {
+        int64_t n = 0;
+        const char *begin = text;
+
+        for (; *text >= '0' && *text <= '9'; text++) {
+            n = n * 10 + (*text - '0');
+            if (n > most)
+                return false;
+        }
+        while (unit < sizeof units / sizeof *units && units[unit].letter != *text)
+            unit++;
+        if (text == begin || unit == sizeof units / sizeof *units || n > most / units[unit].seconds)
+            return false;
+        total += n * units[unit++].seconds;
+        text++;
+    }
+    if (total <= 0 || total > most)
+        return false;
+    *ret_us = total * 1000000;
+    return true;
+}

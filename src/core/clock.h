@@ -14,3 +14,7 @@ void dz_time_text(int64_t us, char ret_text[DZ_TIME_TEXT]);
 /* Reads ISO 8601: YYYY-MM-DD[THH:MM[:SS[.frac]]][Z|+HH:MM|+HHMM]; without a zone it is local time.
  * False when `text` is anything else. */
 bool dz_time_parse(const char *text, int64_t *ret_us);
+
+/* Reads a duration as people write it: "90d", "12h", "30m", "45s", or several with the larger unit
+ * first ("1d12h").  False when `text` is anything else, 0, or longer than 1000 years. */
+bool dz_duration_parse(const char *text, int64_t *ret_us);

@@ -162,6 +162,10 @@ static dz_status check_operator(const struct dz_quorum *q, const struct dz_reque
     return check_afterwards(q, r, o, NULL, err);
 }
 
+static bool expired(const dz_ask *a, int64_t now_us) {
+    return now_us > a->request.expires_us || a->latest_us > a->request.expires_us;
+}
+
 dz_status dz_quorum_check_open(const struct dz_quorum *q, const dz_ask *a, int64_t now_us,
                                dz_err *err) {
     if (q->needed == 0)
@@ -170,7 +174,7 @@ dz_status dz_quorum_check_open(const struct dz_quorum *q, const dz_ask *a, int64
     if (a->done)
         return DZ_FAIL(err, DZ_E_POLICY, "it was carried out already, at leaf %llu",
                        (unsigned long long) a->done);
-    if (now_us > a->request.expires_us || a->latest_us > a->request.expires_us)
+    if (expired(a, now_us))
         return DZ_FAIL(err, DZ_E_POLICY, "it has expired: ask again");
     if (a->request.kind == DZ_REQUEST_OPERATOR_ADD || a->request.kind == DZ_REQUEST_OPERATOR_REMOVE)
         return check_operator(q, &a->request, err);
@@ -214,6 +218,25 @@ size_t dz_quorum_count(const struct dz_quorum *q, const dz_ask *a) {
 
 bool dz_quorum_enough(const struct dz_quorum *q, const dz_ask *a) {
     return q->needed > 0 && dz_quorum_count(q, a) >= q->needed;
+}
+
+const char *dz_ask_state_name(enum dz_ask_state state) {
+    static const char *const names[] = { "open", "ready", "done", "expired", "overtaken" };
+
+    return names[state];
+}
+
+dz_status dz_quorum_state(const struct dz_quorum *q, const dz_ask *a, int64_t now_us,
+                          enum dz_ask_state *ret_state, dz_err *err) {
+    dz_status s = dz_quorum_check_open(q, a, now_us, err);
+
+    if (s == DZ_E_NOMEM)
+        return s;
+    if (s == DZ_OK)
+        *ret_state = dz_quorum_enough(q, a) ? DZ_ASK_READY : DZ_ASK_OPEN;
+    else
+        *ret_state = a->done ? DZ_ASK_DONE : expired(a, now_us) ? DZ_ASK_EXPIRED : DZ_ASK_OVERTAKEN;
+    return DZ_OK;
 }
 
 /* --- the replay ------------------------------------------------------------------------------- */

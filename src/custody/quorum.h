@@ -42,6 +42,14 @@ typedef struct dz_ask {
     uint64_t done;     /* the leaf that carried it out; 0: none has */
 } dz_ask;
 
+enum dz_ask_state {
+    DZ_ASK_OPEN,
+    DZ_ASK_READY, /* approved by enough, and not carried out */
+    DZ_ASK_DONE,  /* carried out */
+    DZ_ASK_EXPIRED,
+    DZ_ASK_OVERTAKEN, /* it no longer says what would happen */
+};
+
 typedef struct dz_approval {
     size_t ask, by; /* places in the lists below */
     uint64_t leaf;
@@ -92,6 +100,11 @@ bool dz_quorum_enough(const struct dz_quorum *q, const dz_ask *a);
 /* How many of those who signed are. */
 size_t dz_quorum_count(const struct dz_quorum *q, const dz_ask *a);
 
+/* How it stands at this time.  DZ_E_NOMEM. */
+dz_status dz_quorum_state(const struct dz_quorum *q, const dz_ask *a, int64_t now_us,
+                          enum dz_ask_state *ret_state, dz_err *err) DZ_MUST_CHECK;
+/* "open", "ready", "done", "expired", "overtaken".  Static. */
+const char *dz_ask_state_name(enum dz_ask_state state);
 /* Whether a request could still be approved or carried out at this time.  DZ_E_POLICY: not; used,
  * expired, overtaken by another (says which), or the vault has no operators.  DZ_E_NOMEM. */
 dz_status dz_quorum_check_open(const struct dz_quorum *q, const dz_ask *a, int64_t now_us,

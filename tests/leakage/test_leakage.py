@@ -29,6 +29,8 @@ MARKS = {"source": "SourceOfWardSeven", "folder": "FolderMarkOncology", "file": 
          "later file": "LaterFileMarkRadiology", "host": "hostmarksurgery"}
 SOURCE = MARKS["source"]
 seen = set()
+# kinds of leaves with a JSON text, and what may stand in it (docs/format/log.md, requests.md)
+CUSTODY = {14: {"event", "name", "kind", "place", "size", "time_us"}, 21: {"text"}, 22: {"signature"}, 12: set()}
 
 
 def expect(what, condition, shown=""):
@@ -59,7 +61,9 @@ def make(top):
         os.setxattr(folder / MARKS["file"], "user." + MARKS["attribute"], MARKS["attribute value"].encode())
     except OSError:
         print("note: no extended attributes here")
-    dozo_run("init", top / "vault", "--key-file", top / "key")
+    for name in ["first", "second"]:
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", top / name], check=True)
+    dozo_run("init", top / "vault", "--key-file", top / "key", "--operators", top / "first.pub", "--approvals", "1")
     backup = ["--vault", top / "vault", "backup", "--source", SOURCE, "--exclude", "*" + MARKS["exclude"] + "*"]
     time.sleep(0.1)  # the path cache passes over files that change as the run begins
     dozo_run(*backup, top / "tree")
@@ -68,6 +72,9 @@ def make(top):
     dozo_run(*backup, top / "tree")
     dozo_run("--vault", top / "vault", "verify")
     dozo_run("--vault", top / "vault", "witness", "add", "safe", "--file", top / "kept")
+    dozo_run("--vault", top / "vault", "request", "operator-add", top / "second.pub", "--why", "leave")
+    asked = json.loads(dozo_run("--vault", top / "vault", "--json", "requests"))["request"]
+    dozo_run("--vault", top / "vault", "approve", asked, "--sign-with", top / "first")
     return folder / MARKS["file"]
 
 
@@ -130,10 +137,11 @@ def thief(top, vault):
     seen.add("pack.segments")
     expect("commits show their ids", len({c.id for c in vault.commits.values()}) == 2)
     seen.add("commit.id")
-    expect("the log shows kinds", [leaf["kind"] for leaf in vault.leaves] == [1, 2, 2, 17, 14, 14])
+    expect("the log shows kinds", [leaf["kind"] for leaf in vault.leaves] == [1, 2, 2, 17, 14, 14, 21, 22, 12])
     for leaf in vault.leaves:
         expect("leaves hold nothing that the document does not know", leaf["more"] == b"" and leaf["flags"] == 0)
-    expect("only a verification and a witness have a text", {leaf["kind"] for leaf in vault.leaves if leaf["sealed"]} == {17, 14})
+    expect("only a verification and custody have a text",
+           {leaf["kind"] for leaf in vault.leaves if leaf["sealed"]} == {17, *CUSTODY})
     seen.add("log.kinds")
     runs = b"".join(data for name, data in bytes_of.items() if name.startswith("index/"))
     for rows in vault.tables.values():
@@ -227,15 +235,15 @@ def root(vault, cache, file):
         expect("its other part is sealed to recipients alone", {a for a, _ in commit.stanzas} == {2})
 
     for leaf in vault.leaves:
-        if leaf["sealed"] and leaf["kind"] == 14:
+        if leaf["kind"] in CUSTODY:
+            kind = leaf["kind"]
             key = rv.child(vault.keys.text, b"leaf text", leaf["sealed"][:16])
-            text = rv.Gcm(key).open(0, leaf["sealed"][:16] + struct.pack("<H", 14), leaf["sealed"][16:])
+            text = rv.Gcm(key).open(0, leaf["sealed"][:16] + struct.pack("<H", kind), leaf["sealed"][16:])
             expect("the text is the one bound", hashlib.sha256(text).digest() == leaf["commitment"])
             said = json.loads(text[16:])
-            expect("a witness's leaf holds what the document says",
-                   set(said) <= {"event", "name", "kind", "place", "size", "time_us"}, said)
+            expect("a custody leaf holds what the document says", set(said) <= CUSTODY[kind], said)
             plain.append(text)
-            seen.add("log.witness")
+            seen.add("log.witness" if kind == 14 else "log.custody")
         elif leaf["sealed"]:
             key = rv.child(vault.keys.text, b"verify leaf", leaf["sealed"][:16])
             text = rv.Gcm(key).open(0, leaf["sealed"][:16], leaf["sealed"][16:])

@@ -1,4 +1,4 @@
-/* cli/operators.h -- the file that names a new vault's operators.
+/* custody/operators.h -- the file that names operators: a new vault's, or one who is to come.
  *
  * One a line: a name and an SSH public key, in either order of the two common files
  * ("alice ssh-ed25519 AAAA...", as in allowed_signers; "ssh-ed25519 AAAA... alice", as in

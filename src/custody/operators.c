@@ -1,9 +1,10 @@
-#include "cli/operators.h"
+#include "custody/operators.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 
 #include "core/durable.h"
+#include "custody/quorum.h"
 
 enum { FILE_MAX = 256 << 10, LINE_MAX_BYTES = 4096 };
 
@@ -11,15 +12,6 @@ void dz_operators_release(struct dz_operators *o) {
     for (size_t i = 0; i < o->n; i++)
         free(o->lines[i]);
     *o = (struct dz_operators){ 0 };
-}
-
-static bool name_ok(const char *name) {
-    if (strlen(name) > 64)
-        return false;
-    for (; *name; name++)
-        if ((unsigned char) *name <= ' ' || *name == '"' || *name == '\\' || *name == 0x7f)
-            return false;
-    return true;
 }
 
 /* Which word is the base64 of a key: all of them begin with the length of their type. */
@@ -47,9 +39,10 @@ static dz_status take_line(struct dz_operators *o, char *line, unsigned number, 
         return DZ_FAIL(err, DZ_E_NOMEM, "operators: out of memory");
     if (dz_ssh_key_parse(dz_buf_slice(&key_line), &key, NULL, &why) != DZ_OK)
         return DZ_FAIL(err, DZ_E_USAGE, "operators, line %u: %.150s", number, why.what);
-    if (!name_ok(name))
+    if (!dz_operator_name_ok((dz_slice){ (const uint8_t *) name, strlen(name) }))
         return DZ_FAIL(err, DZ_E_USAGE,
-                       "operators, line %u: a name has up to 64 bytes and no quotes", number);
+                       "operators, line %u: a name has up to 64 bytes, all visible, and no quotes",
+                       number);
     for (size_t i = 0; i < o->n; i++) {
         if (dz_ssh_key_eq(&o->keys[i], &key))
             return DZ_FAIL(err, DZ_E_USAGE, "operators, line %u: this key stands there twice",
