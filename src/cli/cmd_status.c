@@ -8,6 +8,7 @@
 #include "cli/table.h"
 #include "core/clock.h"
 #include "core/hex.h"
+#include "custody/action.h"
 #include "custody/witness.h"
 #include "store/packlist.h"
 #include "store/verify.h"
@@ -34,6 +35,7 @@ struct state {
     bool witness_fresh;
     uint64_t witness_size;
     int64_t witness_us; /* 0: never */
+    uint64_t operators, asked, forged;
     /* what is red, as words for scripts; the first n_red count */
     const char *red[16];
     size_t n_red;
@@ -112,17 +114,40 @@ static dz_status look_at_packs(struct state *s, dz_err *err) {
     return st;
 }
 
-static dz_status look_at_witnesses(struct state *s, dz_err *err) {
-    DZ_AUTO(dz_ledger) ledger = NULL;
+static dz_status look_at_requests(struct state *s, const struct dz_quorum *q, dz_err *err) {
+    s->operators = q->n_present;
+    s->forged = q->forged;
+    for (size_t i = 0; i < q->n_asks; i++) {
+        dz_status st = dz_quorum_check_open(q, &q->asks[i], s->now_us, NULL);
+
+        if (st == DZ_E_NOMEM)
+            return DZ_FAIL(err, st, "status: no memory for the requests");
+        s->asked += st == DZ_OK;
+    }
+    return DZ_OK;
+}
+
+static dz_status look_at_witnesses(struct state *s, const struct dz_ledger *ledger, dz_err *err) {
     struct dz_witnesses known = { 0 };
 
-    DZ_TRY(dz_ledger_read(s->v, &ledger, err));
     DZ_TRY(dz_witnesses_read(ledger, &known, err));
     s->witness_size = known.size;
     s->witness_us = known.when_us;
     s->witness_fresh = dz_witnesses_fresh(&known, s->now_us);
     dz_witnesses_release(&known);
     return DZ_OK;
+}
+
+static dz_status look_at_custody(struct state *s, dz_err *err) {
+    struct dz_custody c = { .v = s->v };
+    dz_status st = dz_custody_read(&c, err);
+
+    if (st == DZ_OK)
+        st = look_at_witnesses(s, c.ledger, err);
+    if (st == DZ_OK)
+        st = look_at_requests(s, &c.quorum, err);
+    dz_custody_release(&c);
+    return st;
 }
 
 static dz_status gather(struct state *s, dz_err *err) {
@@ -144,11 +169,13 @@ static dz_status gather(struct state *s, dz_err *err) {
     if (s->alarms)
         red(s, "alarms");
     if (s->log_ok)
-        DZ_TRY(look_at_witnesses(s, err));
+        DZ_TRY(look_at_custody(s, err));
     if (s->witness_us == 0)
         red(s, "no-witness");
     else if (!s->witness_fresh)
         red(s, "witness-stale");
+    if (s->forged)
+        red(s, "forged-approvals");
     /* what only other parts of the product can bring: said, never passed over */
     red(s, "no-offsite-copy");
     red(s, "no-rehearsal");
@@ -219,6 +246,17 @@ static json_t *witness_json(const struct state *s) {
     return j;
 }
 
+static json_t *requests_json(const struct state *s) {
+    json_t *j;
+
+    if (!s->log_ok)
+        return json_null();
+    j = json_object();
+    (void) json_object_set_new(j, "open", dz_json_count(s->asked));
+    (void) json_object_set_new(j, "forged", dz_json_count(s->forged));
+    return j;
+}
+
 static void put_json(const struct state *s, const char *fingerprint) {
     char id[2 * DZ_VAULT_ID_BYTES + 1];
     json_t *j = json_object(), *index = json_object(), *reasons = json_array();
@@ -243,6 +281,10 @@ static void put_json(const struct state *s, const char *fingerprint) {
     (void) json_object_set_new(j, "log", log_json(s));
     (void) json_object_set_new(j, "verified", verified_json(s));
     (void) json_object_set_new(j, "witness", witness_json(s));
+    (void) json_object_set_new(j, "operators",
+                               s->log_ok ? dz_json_count(s->operators) : json_null());
+    (void) json_object_set_new(j, "approvals", json_integer(s->v->config.approvals));
+    (void) json_object_set_new(j, "requests", requests_json(s));
     (void) json_object_set_new(j, "offsite", json_null());
     (void) json_object_set_new(j, "rehearsal", json_null());
     (void) json_object_set_new(j, "alarms", dz_json_count(s->alarms));
@@ -347,6 +389,30 @@ static void put_witness(const struct state *s) {
     (void) printf("%s\n", text);
 }
 
+static void put_requests(const struct state *s) {
+    char text[160];
+
+    if (!s->log_ok)
+        return;
+    label(T_("operators"));
+    if (s->v->config.approvals)
+        (void) printf(T_("any %u of %llu approve\n"), s->v->config.approvals,
+                      (unsigned long long) s->operators);
+    else
+        (void) printf("%s\n", T_("none: nothing can be approved"));
+    if (s->asked) {
+        label(T_("requests"));
+        (void) printf(T_("%llu to be approved or carried out: dozo requests\n"),
+                      (unsigned long long) s->asked);
+    }
+    if (s->forged) {
+        (void) snprintf(text, sizeof text,
+                        T_("%llu leaves claim an approval that nobody gave: dozo requests"),
+                        (unsigned long long) s->forged);
+        red_line(T_("requests"), text);
+    }
+}
+
 static void put_text(const struct state *s, const char *fingerprint) {
     const struct dz_vault_config *c = &s->v->config;
     char alarms[32];
@@ -364,6 +430,7 @@ static void put_text(const struct state *s, const char *fingerprint) {
     put_store(s);
     put_verified(s);
     put_witness(s);
+    put_requests(s);
     red_line(T_("copies"), T_("this one only: none off-site"));
     red_line(T_("rehearsal"), T_("none"));
     (void) snprintf(alarms, sizeof alarms, "%llu", (unsigned long long) s->alarms);

@@ -10,6 +10,7 @@
 #include "core/run.h"
 #include "crypto/hash.h"
 #include "crypto/note.h"
+#include "custody/alarm.h"
 
 static const char *const kind_names[] = { "paper", "file", "command" };
 
@@ -198,13 +199,6 @@ static dz_status note_confirmed(struct dz_vault *v, int tmpfd, const dz_witness 
                           NULL, err);
 }
 
-static dz_status note_alarm(struct dz_vault *v, int tmpfd, const dz_witness *w, dz_err *err) {
-    return dz_ledger_note(v, tmpfd, DZ_LEAF_ALARM, 0, NULL, 0,
-                          json_pack("{s:s, s:s, s:s}", "severity", "serious", "reason",
-                                    "witness-contradicts", "detail", w->name),
-                          NULL, err);
-}
-
 /* Paper has no date; the last leaf that it covers has. */
 static dz_status time_of_leaf(struct dz_vault *v, uint64_t index, int64_t *ret_us, dz_err *err) {
     dz_autobuf dz_buf entry = { 0 };
@@ -238,7 +232,8 @@ dz_status dz_witness_check(struct dz_vault *v, int tmpfd, const dz_witness *w, c
     s = dz_tlog_check_consistency(v->log, before, err);
     if (s == DZ_E_CORRUPT)
         /* what the witness says counts, whether or not the leaf can be written */
-        DZ_IGNORE(note_alarm(v, tmpfd, w, NULL));
+        DZ_IGNORE(
+            dz_alarm_note(v, tmpfd, DZ_ALARM_SERIOUS, "witness-contradicts", NULL, w->name, NULL));
     DZ_TRY(s);
     if (w->kind == DZ_WITNESS_PAPER) {
         DZ_TRY(dz_checkpoint_read(before, &v->config.id, v->config.log_public, &old, err));

@@ -163,6 +163,14 @@ class Quorum(Case):
         states = {r["request"]: r["state"] for r in self.rows("--vault", "vault", "requests", "--all")}
         self.assertEqual(states, {first["request"]: "done", second["request"]: "overtaken"})
 
+    def test_status_counts_what_is_asked_for(self):
+        before = self.json("--vault", "vault", "status", code=1)
+        self.assertEqual((before["operators"], before["approvals"]), (3, 2))
+        self.assertEqual(before["requests"], {"open": 0, "forged": 0})
+        self.ask("operator-add", "dave.pub")
+        self.assertEqual(self.json("--vault", "vault", "status", code=1)["requests"]["open"], 1)
+        self.assertIn("1 to be approved", self.dozo("status", code=1))
+
     def test_nobody_leaves_when_too_few_would_stay(self):
         self.done("operator-remove", "carol")
         self.no("request", "operator-remove", "bob", "--why", "x", says="not enough")

@@ -1,0 +1,184 @@
+/* Asking, approving and carrying out, as the commands do it: one step a leaf, and nothing twice. */
+#include "tests/unit/custody/vault_fixture.h"
+
+#include "custody/action.h"
+
+enum { ROOM = 512 };
+
+static void read_again(struct dz_custody *c) {
+    dz_err err = { 0 };
+
+    if (dz_custody_read(c, &err) != DZ_OK)
+        fail_msg("%s", err.what);
+}
+
+/* Operator `seed`'s public key, as a person would paste it. */
+static void key_text(uint8_t seed, const char *name, char text[ROOM]) {
+    struct ssh_signer s = ssh_signer_of(seed, false);
+    dz_autobuf dz_buf line = { 0 };
+
+    ssh_put_line(&s, name, &line);
+    (void) snprintf(text, ROOM, "%s", (const char *) line.data);
+}
+
+static dz_status ask(struct custody_vault *v, struct dz_custody *c, const char *word,
+                     const char *what, int64_t life_us, dz_err *err) {
+    const struct dz_operands typed = { .what = what };
+    struct dz_request r = { 0 };
+    dz_status s = dz_ask_for(c, v->tmpfd, dz_action_find(word), &typed, "somebody", "because",
+                             life_us, &r, err);
+
+    dz_request_release(&r);
+    if (s == DZ_OK)
+        read_again(c);
+    return s;
+}
+
+static dz_status approve(struct custody_vault *v, struct dz_custody *c, size_t ask_at, uint8_t seed,
+                         dz_err *err) {
+    struct ssh_signer s = ssh_signer_of(seed, false);
+    dz_autobuf dz_buf blob = { 0 }, armor = { 0 };
+    const dz_ask *a = &c->quorum.asks[ask_at];
+
+    ssh_sign(&s, DZ_REQUEST_NAMESPACE, dz_buf_slice(&a->request.text), &blob);
+    dz_sshsig_armor(dz_buf_slice(&blob), &armor);
+    return dz_ask_approve(c, v->tmpfd, a, dz_buf_slice(&armor), NULL, err);
+}
+
+static void an_approval_that_was_cut_off_is_carried_out_later(void **state) {
+    struct custody_vault v = { 0 };
+    struct dz_custody c = { 0 };
+    enum dz_ask_state is = DZ_ASK_DONE;
+    char key[ROOM];
+    dz_err err = { 0 };
+
+    (void) state;
+    custody_open(&v, 1, 3, 2);
+    c.v = v.v;
+    read_again(&c);
+    key_text(4, "op4", key);
+    assert_int_equal(ask(&v, &c, "operator-add", key, DZ_REQUEST_LIFE_US, &err), DZ_OK);
+    assert_int_equal(approve(&v, &c, 0, 1, &err), DZ_OK);
+    assert_int_equal(dz_ask_carry_out(&c, v.tmpfd, &c.quorum.asks[0], &err), DZ_E_POLICY);
+    assert_int_equal(c.ledger->size, 3); /* what is refused leaves no leaf */
+    assert_int_equal(approve(&v, &c, 0, 1, &err), DZ_E_POLICY);
+    assert_int_equal(approve(&v, &c, 0, 2, &err), DZ_OK);
+    assert_int_equal(dz_quorum_state(&c.quorum, &c.quorum.asks[0], dz_now_us(), &is, &err), DZ_OK);
+    assert_int_equal(is, DZ_ASK_READY);
+    assert_int_equal(c.quorum.n_present, 3);
+    assert_int_equal(dz_ask_carry_out(&c, v.tmpfd, &c.quorum.asks[0], &err), DZ_OK);
+    assert_int_equal(c.quorum.n_present, 4);
+    assert_int_equal(dz_ask_carry_out(&c, v.tmpfd, &c.quorum.asks[0], &err), DZ_E_POLICY);
+    assert_int_equal(approve(&v, &c, 0, 3, &err), DZ_E_POLICY);
+    dz_custody_release(&c);
+    custody_close(&v);
+}
+
+static void two_who_carry_it_out_at_once_do_it_once(void **state) {
+    struct custody_vault v = { 0 };
+    struct dz_custody c = { 0 }, late = { 0 };
+    char key[ROOM];
+    dz_err err = { 0 };
+
+    (void) state;
+    custody_open(&v, 1, 3, 2);
+    c.v = late.v = v.v;
+    read_again(&c);
+    key_text(4, "op4", key);
+    assert_int_equal(ask(&v, &c, "operator-add", key, DZ_REQUEST_LIFE_US, &err), DZ_OK);
+    assert_int_equal(approve(&v, &c, 0, 1, &err), DZ_OK);
+    assert_int_equal(approve(&v, &c, 0, 2, &err), DZ_OK);
+    read_again(&late); /* and does not see what the other does next */
+    assert_int_equal(dz_ask_carry_out(&c, v.tmpfd, &c.quorum.asks[0], &err), DZ_OK);
+    assert_int_equal(dz_ask_carry_out(&late, v.tmpfd, &late.quorum.asks[0], &err), DZ_OK);
+    assert_int_equal(late.quorum.n_present, 4);
+    assert_int_equal(late.quorum.forged, 0);
+    assert_int_equal(late.quorum.asks[0].done, c.quorum.asks[0].done);
+    dz_custody_release(&c);
+    dz_custody_release(&late);
+    custody_close(&v);
+}
+
+static void what_cannot_be_carried_out_is_not_asked(void **state) {
+    char newcomer[ROOM], known[ROOM], nameless[ROOM];
+    const struct {
+        const char *what, *word, *operand;
+        int64_t life_us;
+        dz_status want;
+    } rows[] = {
+        { "fine", "operator-add", newcomer, DZ_REQUEST_LIFE_US, DZ_OK },
+        { "there already", "operator-add", known, DZ_REQUEST_LIFE_US, DZ_E_POLICY },
+        { "no name", "operator-add", nameless, DZ_REQUEST_LIFE_US, DZ_E_USAGE },
+        { "too long", "operator-add", newcomer, DZ_REQUEST_LIFE_MAX_US + 1, DZ_E_USAGE },
+        { "no such file", "operator-add", "/nowhere", DZ_REQUEST_LIFE_US, DZ_E_NOT_FOUND },
+        { "too few would stay", "operator-remove", "op1", DZ_REQUEST_LIFE_US, DZ_E_POLICY },
+        { "nobody", "operator-remove", "op9", DZ_REQUEST_LIFE_US, DZ_E_NOT_FOUND },
+    };
+    struct custody_vault v = { 0 };
+    struct dz_custody c = { 0 };
+
+    (void) state;
+    key_text(4, "op4", newcomer);
+    key_text(1, "other", known);
+    key_text(4, "", nameless);
+    custody_open(&v, 1, 2, 2);
+    c.v = v.v;
+    read_again(&c);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        uint64_t before = c.ledger->size;
+        dz_err err = { 0 };
+        dz_status s = ask(&v, &c, rows[i].word, rows[i].operand, rows[i].life_us, &err);
+
+        read_again(&c);
+        if (s != rows[i].want || c.ledger->size != before + (s == DZ_OK))
+            fail_msg("%s: %s, %s", rows[i].what, dz_status_name(s), err.what);
+    }
+    dz_custody_release(&c);
+    custody_close(&v);
+}
+
+static void a_request_is_found_by_the_beginning_of_its_name(void **state) {
+    struct custody_vault v = { 0 };
+    struct dz_custody c = { 0 };
+    const dz_ask *found = NULL;
+    char key[ROOM];
+    dz_err err = { 0 };
+
+    (void) state;
+    custody_open(&v, 1, 2, 1);
+    c.v = v.v;
+    read_again(&c);
+    key_text(4, "op4", key);
+    assert_int_equal(ask(&v, &c, "operator-add", key, DZ_REQUEST_LIFE_US, &err), DZ_OK);
+    assert_int_equal(ask(&v, &c, "operator-add", key, DZ_REQUEST_LIFE_US, &err), DZ_OK);
+    memset(c.quorum.asks[0].request.id, 0xab, 32);
+    memset(c.quorum.asks[1].request.id, 0xab, 32);
+    c.quorum.asks[1].request.id[2] = 0xcd;
+    assert_int_equal(dz_ask_find(&c, "ababab", &found, &err), DZ_OK);
+    assert_ptr_equal(found, &c.quorum.asks[0]);
+    assert_int_equal(dz_ask_find(&c, "ababc", &found, &err), DZ_OK);
+    assert_ptr_equal(found, &c.quorum.asks[1]);
+    assert_int_equal(dz_ask_find(&c, "abab", &found, &err), DZ_E_USAGE);
+    assert_int_equal(dz_ask_find(&c, "aba", &found, &err), DZ_E_USAGE);
+    assert_int_equal(dz_ask_find(&c, "ABAB", &found, &err), DZ_E_USAGE);
+    assert_int_equal(dz_ask_find(&c, "", &found, &err), DZ_E_USAGE);
+    assert_int_equal(dz_ask_find(&c, "ababb", &found, &err), DZ_E_NOT_FOUND);
+    assert_int_equal(dz_ask_find(&c,
+                                 "abababababababababababababababababababababababababababababababab"
+                                 "ab",
+                                 &found, &err),
+                     DZ_E_NOT_FOUND);
+    dz_custody_release(&c);
+    custody_close(&v);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_approval_that_was_cut_off_is_carried_out_later),
+        cmocka_unit_test(two_who_carry_it_out_at_once_do_it_once),
+        cmocka_unit_test(what_cannot_be_carried_out_is_not_asked),
+        cmocka_unit_test(a_request_is_found_by_the_beginning_of_its_name),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
