@@ -52,14 +52,18 @@ static dz_status sign(const struct call *c, const dz_ask *ask, dz_buf *armor, dz
     return dz_ssh_sign(c->key, DZ_REQUEST_NAMESPACE, text, armor, err);
 }
 
-/* The one that the user named, after log and quorum were read again. */
-static const dz_ask *again(const struct call *c, const uint8_t id[32]) {
+/* The one that the user named, after log and quorum were read again. DZ_E_CORRUPT: the log shrank.
+ */
+static dz_status again(const struct call *c, const uint8_t id[32], const dz_ask **ret_ask,
+                       dz_err *err) {
     const struct dz_quorum *q = &c->asks.custody.quorum;
 
     for (size_t i = 0; i < q->n_asks; i++)
-        if (memcmp(q->asks[i].request.id, id, 32) == 0)
-            return &q->asks[i];
-    return NULL; /* the log only grows: it is there */
+        if (memcmp(q->asks[i].request.id, id, 32) == 0) {
+            *ret_ask = &q->asks[i];
+            return DZ_OK;
+        }
+    return DZ_FAIL(err, DZ_E_CORRUPT, "the request is no longer in the log");
 }
 
 static dz_status approve(struct call *c, const dz_ask **ask, size_t *ret_by, dz_err *err) {
@@ -70,8 +74,7 @@ static dz_status approve(struct call *c, const dz_ask **ask, size_t *ret_by, dz_
     DZ_TRY(sign(c, *ask, &armor, err));
     DZ_TRY(
         dz_ask_approve(&c->asks.custody, c->asks.tmpfd, *ask, dz_buf_slice(&armor), ret_by, err));
-    *ask = again(c, id);
-    return DZ_OK;
+    return again(c, id, ask, err);
 }
 
 static dz_status carry_out(struct call *c, const dz_ask **ask, dz_err *err) {
@@ -79,8 +82,7 @@ static dz_status carry_out(struct call *c, const dz_ask **ask, dz_err *err) {
 
     memcpy(id, (*ask)->request.id, sizeof id);
     DZ_TRY(dz_ask_carry_out(&c->asks.custody, c->asks.tmpfd, *ask, err));
-    *ask = again(c, id);
-    return DZ_OK;
+    return again(c, id, ask, err);
 }
 
 static void say_result(const struct call *c, const dz_ask *ask, const dz_operator *by) {

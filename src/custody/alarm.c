@@ -16,7 +16,10 @@ static json_t *loose_text(const char *text) {
     if (j)
         return j;
     for (; text[n] && n < DETAIL_MAX; n++)
-        clean[n] = (unsigned char) text[n] < 0x80 ? text[n] : '?';
+        clean[n] = text[n];
+    for (size_t i = 0; i < n; i++)
+        if ((unsigned char) clean[i] >= 0x80)
+            clean[i] = '?';
     clean[n] = '\0';
     return json_string(clean);
 }
