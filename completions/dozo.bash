@@ -14,7 +14,7 @@ _dozo_requests() { # dozo's global options that came before
 }
 
 _dozo() {
-    local commands="init backup snapshots ls cat diff restore mount verify rebuild status log export checkpoint witness policy hold prune operator request requests approve"
+    local commands="init backup snapshots ls cat diff restore mount verify rebuild status log export checkpoint witness policy hold prune open close operator request requests approve"
     local cur prev words cword command='' at position=0 options
     local -a asking
     _init_completion -n : || return # colons belong to latest:SOURCE
@@ -84,6 +84,7 @@ _dozo() {
         policy) options+=" --minimum --daily --monthly --yearly --timezone" ;;
         hold) options+=" --why" ;;
         prune) options+=" --dry-run --source" ;;
+        open) options+=" --for --renew" ;;
         operator) options+=" --why --for" ;;
         request) options+=" --why --for --name" ;;
         requests) options+=" --all --text" ;;

@@ -9,7 +9,10 @@
 #include "cli/output.h"
 #include "core/durable.h"
 #include "crypto/keyfile.h"
+#include "custody/holder.h"
 
+#define WARN_US \
+    (INT64_C(60) * 60 * 1000000) /* less than this before the vault closes, readers say so */
 enum { CACHE_BYTES = 96 << 20 /* opened segments that nobody holds */ };
 
 /* --- the passphrase --------------------------------------------------------------------------- */
@@ -127,6 +130,7 @@ static void say_how_to_open(const struct dz_vault *v) {
             T_("This vault is opened by a key file: give it with --key FILE (or DOZO_KEYS)."));
     }
     dz_say_next(T_("Keys are used for this one command and never stored in the vault."));
+    dz_say_next(T_("For several commands, and for days: dozo open"));
 }
 
 /* Shares as they come in, in memory that is wiped. */
@@ -199,7 +203,14 @@ static int combine(const struct dz_vault *v, const struct shares *shares, uint8_
     return err.status == DZ_E_MALFORMED ? (int) DZ_EXIT_REFUSED : dz_exit_of(err.status);
 }
 
-static int find_root(const struct dz_cli *cli, const struct dz_vault *v, uint8_t *root) {
+static void say_how(const struct shares *shares, bool key_file, dz_buf *who) {
+    if (key_file)
+        dz_buf_printf(who, "key file");
+    for (size_t i = 0; !key_file && i < shares->n; i++)
+        dz_buf_printf(who, "%s%u", i ? ", " : "shares ", shares->list[i].x);
+}
+
+int dz_cli_root(const struct dz_cli *cli, const struct dz_vault *v, uint8_t *root, dz_buf *who) {
     struct shares shares = { .list = sodium_allocarray(DZ_CLI_KEYS_MAX, sizeof(dz_share)),
                              .files = calloc(DZ_CLI_KEYS_MAX, sizeof(char *)) };
     int code = DZ_EXIT_OK;
@@ -213,6 +224,8 @@ static int find_root(const struct dz_cli *cli, const struct dz_vault *v, uint8_t
         code = take_key(cli, v, cli->keys[i], &shares, root, &done);
     if (code == DZ_EXIT_OK && !done)
         code = combine(v, &shares, root);
+    if (code == DZ_EXIT_OK && who)
+        say_how(&shares, done, who);
     sodium_free(shares.list);
     free(shares.files);
     return code;
@@ -227,11 +240,33 @@ static int unlock(const struct dz_cli *cli, struct dz_vault *v) {
         dz_say(T_("out of memory"));
         return DZ_EXIT_COULD_NOT;
     }
-    code = find_root(cli, v, root);
+    code = dz_cli_root(cli, v, root, NULL);
     if (code == DZ_EXIT_OK && dz_vault_unlock(v, root, &err) != DZ_OK)
         code = dz_cli_fail(&err);
     sodium_free(root);
     return code;
+}
+
+/* --- through the key holder ------------------------------------------------------------------- */
+
+static bool through_holder(const struct dz_cli *cli, struct dz_vault *v) {
+    DZ_AUTO(dz_holder) h = NULL;
+    dz_holder_state state = { 0 };
+    char left[DZ_AGE_TEXT];
+    dz_err err = { 0 };
+    dz_status s = dz_holder_find(v, &h, &err);
+
+    if (s == DZ_OK)
+        s = dz_holder_ask_state(h, &state, &err);
+    if (s == DZ_OK)
+        s = dz_holder_unlock(v, DZ_TAKE(h), &err);
+    if (s != DZ_OK && s != DZ_E_NOT_FOUND)
+        dz_say_error(&err);
+    if (s == DZ_OK && state.left_us < WARN_US && !cli->quiet) {
+        dz_age_text(state.left_us, left);
+        dz_say(T_("the vault closes in %s; to go on: dozo open --renew"), left);
+    }
+    return s == DZ_OK;
 }
 
 /* --- the vault -------------------------------------------------------------------------------- */
@@ -270,7 +305,7 @@ int dz_cli_open_damaged(const struct dz_cli *cli, enum dz_need need, struct dz_v
     }
     if (log_status != DZ_OK)
         *ret_log = err;
-    if (need == DZ_NEED_KEY && cli->n_keys == 0) {
+    if (need == DZ_NEED_KEY && cli->n_keys == 0 && !through_holder(cli, v)) {
         dz_say(T_("the vault is closed: this needs to read what it holds"));
         say_how_to_open(v);
         return DZ_EXIT_REFUSED;

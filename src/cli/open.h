@@ -13,12 +13,16 @@
 
 enum dz_need {
     DZ_NEED_CLOSED,   /* keys are ignored */
-    DZ_NEED_KEY,      /* without a key: exit 4 */
+    DZ_NEED_KEY,      /* without a key: through the key holder, if there is one; else exit 4 */
     DZ_NEED_IF_GIVEN, /* opened if there are keys */
 };
 
 /* DZ_EXIT_OK, and *ret_vault is the caller's; else the exit code, said already. */
 int dz_cli_open(const struct dz_cli *cli, enum dz_need need, struct dz_vault **ret_vault);
+
+/* The root of a vault from --key, into DZ_ROOT_BYTES of memory that the caller wipes.  `who` gets
+ * how: "shares 1, 3" or "key file"; may be NULL.  DZ_EXIT_OK, or the exit code, said already. */
+int dz_cli_root(const struct dz_cli *cli, const struct dz_vault *v, uint8_t *root, dz_buf *who);
 
 /* The same for who looks for damage: when only the log is at fault, the vault is given all the
  * same, with v->log NULL, and *ret_log says why (store/vault.h). */

@@ -4,9 +4,14 @@
  * in memory dies with it. */
 #pragma once
 
+#include <limits.h>
 #include <stdbool.h>
 
 #include "core/buf.h"
+
+/* Where a program of ours is: beside this one, as in a build directory; else where it is installed.
+ * False when it is not there. */
+bool dz_cli_program(const char *name, char path[PATH_MAX]);
 
 /* Runs dozo-share-page with these arguments (NULL ends them; at most 2) and `input`, and appends
  * the PDF.  False when it cannot be drawn here. */

@@ -213,6 +213,31 @@ void dz_host_keys_free(struct dz_host_keys *k) {
     sodium_free(k); /* wipes */
 }
 
+dz_status dz_open_keys_elsewhere(const struct dz_host_keys *host,
+                                 dz_status (*ask)(void *who, dz_slice context, dz_slice sealed,
+                                                  uint8_t ret_key[DZ_KEY_BYTES], dz_err *err),
+                                 void (*drop)(void *who), void *who, struct dz_open_keys **ret_open,
+                                 dz_err *err) {
+    struct dz_open_keys *open = sodium_malloc(sizeof *open);
+
+    if (!open) {
+        drop(who);
+        return DZ_FAIL(err, DZ_E_NOMEM, "no guarded memory for open keys (%zu bytes)",
+                       sizeof *open);
+    }
+    sodium_memzero(open, sizeof *open);
+    open->epoch = host->epoch;
+    memcpy(open->recipient, host->recipient, sizeof open->recipient);
+    open->ask = ask;
+    open->drop = drop;
+    open->who = who;
+    (void) sodium_mprotect_readonly(open);
+    *ret_open = open;
+    return DZ_OK;
+}
+
 void dz_open_keys_free(struct dz_open_keys *k) {
+    if (k && k->drop)
+        k->drop(k->who);
     sodium_free(k);
 }

@@ -46,6 +46,12 @@ struct dz_open_keys {
     uint32_t epoch;
     uint8_t recipient[DZ_KEY_BYTES];        /* X25519 public half of: */
     uint8_t recipient_secret[DZ_KEY_BYTES]; /* X25519 private half */
+    /* Or somebody else has the private half, who is asked for each key (the field above is zero).
+     * `sealed` is a list of one X25519 stanza (crypto/recipient.h).  Thread-safe. */
+    dz_status (*ask)(void *who, dz_slice context, dz_slice sealed, uint8_t ret_key[DZ_KEY_BYTES],
+                     dz_err *err);
+    void (*drop)(void *who); /* called when the struct is freed */
+    void *who;
 };
 
 /* Starts libsodium and forbids core dumps of this process.  Call first in main().  DZ_E_IO. */
@@ -59,6 +65,14 @@ void dz_random(void *to, size_t len);
 dz_status dz_keys_derive(const uint8_t root[DZ_ROOT_BYTES], const dz_vault_id *vault,
                          uint32_t epoch, struct dz_host_keys **ret_host,
                          struct dz_open_keys **ret_open, dz_err *err) DZ_MUST_CHECK;
+
+/* Open keys whose private half is elsewhere: see struct dz_open_keys.  Takes over `who`, whatever
+ * happens.  DZ_E_NOMEM. */
+dz_status dz_open_keys_elsewhere(const struct dz_host_keys *host,
+                                 dz_status (*ask)(void *who, dz_slice context, dz_slice sealed,
+                                                  uint8_t ret_key[DZ_KEY_BYTES], dz_err *err),
+                                 void (*drop)(void *who), void *who, struct dz_open_keys **ret_open,
+                                 dz_err *err) DZ_MUST_CHECK;
 
 /* The first 8 bytes of SHA-256 over "dozo fingerprint v1", vault id, epoch, recipient and log
  * public keys: what people compare by eye.  Text is 4 groups of 4 digits: "1a2b-3c4d-5e6f-7081". */

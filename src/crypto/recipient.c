@@ -130,6 +130,15 @@ static dz_status read_stanza(dz_reader *r, stanza *ret_stanza, dz_err *err) {
     return DZ_OK;
 }
 
+static dz_status ask_elsewhere(const struct dz_open_keys *open, dz_slice context, const stanza *s,
+                               uint8_t ret_key[DZ_KEY_BYTES], dz_err *err) {
+    uint8_t list[DZ_SEALED_KEY_BYTES] = { 1 }; /* count */
+
+    memcpy(list + 1, s->head.data, HEAD_BYTES);
+    memcpy(list + 1 + HEAD_BYTES, s->body.data, X25519_BODY);
+    return open->ask(open->who, context, (dz_slice){ list, sizeof list }, ret_key, err);
+}
+
 static dz_status open_x25519(const struct dz_host_keys *host, const struct dz_open_keys *open,
                              dz_slice context, const stanza *s, uint8_t ret_key[DZ_KEY_BYTES],
                              dz_err *err) {
@@ -139,6 +148,8 @@ static dz_status open_x25519(const struct dz_host_keys *host, const struct dz_op
     if (s->body.len != X25519_BODY)
         return DZ_FAIL(err, DZ_E_CORRUPT, "X25519 recipient of %zu bytes, not %d", s->body.len,
                        X25519_BODY);
+    if (open->ask)
+        return ask_elsewhere(open, context, s, ret_key, err);
     st = wrap_key(host, open->recipient_secret, s->body.data, s->body.data, open->recipient,
                   context, wrap, err);
     if (st == DZ_OK)

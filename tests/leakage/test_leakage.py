@@ -30,7 +30,8 @@ MARKS = {"source": "SourceOfWardSeven", "folder": "FolderMarkOncology", "file": 
 SOURCE = MARKS["source"]
 seen = set()
 # kinds of leaves with a JSON text, and what may stand in it (docs/format/log.md, requests.md)
-CUSTODY = {14: {"event", "name", "kind", "place", "size", "time_us"}, 21: {"text"}, 22: {"signature"}, 12: set()}
+CUSTODY = {14: {"event", "name", "kind", "place", "size", "time_us"}, 21: {"text"}, 22: {"signature"}, 12: set(),
+           7: {"event", "by", "seconds"}, 8: {"why"}, 18: {"severity", "reason", "detail"}}
 
 
 def expect(what, condition, shown=""):
@@ -75,6 +76,9 @@ def make(top):
     dozo_run("--vault", top / "vault", "request", "operator-add", top / "second.pub", "--why", "leave")
     asked = json.loads(dozo_run("--vault", top / "vault", "--json", "requests"))["request"]
     dozo_run("--vault", top / "vault", "approve", asked, "--sign-with", top / "first")
+    os.environ["DOZO_RUNTIME_DIR"] = str(top / "run")
+    dozo_run("--vault", top / "vault", "open", "--key", top / "key")
+    dozo_run("--vault", top / "vault", "close")
     return folder / MARKS["file"]
 
 
@@ -137,7 +141,7 @@ def thief(top, vault):
     seen.add("pack.segments")
     expect("commits show their ids", len({c.id for c in vault.commits.values()}) == 2)
     seen.add("commit.id")
-    expect("the log shows kinds", [leaf["kind"] for leaf in vault.leaves] == [1, 2, 2, 17, 14, 14, 21, 22, 12])
+    expect("the log shows kinds", [leaf["kind"] for leaf in vault.leaves] == [1, 2, 2, 17, 14, 14, 21, 22, 12, 7, 18, 8])
     for leaf in vault.leaves:
         expect("leaves hold nothing that the document does not know", leaf["more"] == b"" and leaf["flags"] == 0)
     expect("only a verification and custody have a text",

@@ -1,0 +1,201 @@
+"""The key holder: opened once, read many times, and closed by itself."""
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+from harness import Case, main, read, write
+
+
+class Open(Case):
+    @classmethod
+    def prepare(cls):
+        write("tree/a.txt", "hello\n")
+        cls.path = str(cls.dir / "tree/a.txt")
+        cls.good("init", "pristine", "--custodians", 3, "--threshold", 2, "--shares-dir", "shares")
+        cls.good("init", "other", "--key-file", "other.key")
+        cls.good("--vault", "pristine", "backup", "--source", "s", "tree")
+        cls.keys = [w for i in (1, 3) for w in ("--key", f"shares/share-{i}-of-3.dozo-share")]
+        cls.env = {"DOZO_RUNTIME_DIR": str(cls.dir / "run")}
+
+    def setUp(self):
+        for name in ["vault", "run"]:
+            shutil.rmtree(name, ignore_errors=True)
+        shutil.copytree("pristine", "vault")
+
+    def tearDown(self):
+        if os.path.exists("vault/vault.yaml"):
+            self.run_dozo("--vault", "vault", "close", env=self.env)
+
+    def dozo(self, *args, code=0):
+        return self.good("--vault", "vault", *args, code=code, env=self.env)
+
+    def no(self, code, *args, says=()):
+        return self.refused(code, "--vault", "vault", *args, says=says, env=self.env)
+
+    def open(self, *args):
+        return json.loads(self.dozo("--json", "open", *self.keys, *args))
+
+    def kinds(self):
+        return [json.loads(line)["kind"] for line in self.dozo("--json", "log").splitlines()]
+
+    def gone(self, pid):
+        for _ in range(200):
+            if not pathlib.Path(f"/proc/{pid}").exists() or \
+               pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return True
+            time.sleep(0.05)
+        return False
+
+    def test_once_open_every_command_reads_until_it_is_closed(self):
+        self.no(4, "cat", "latest", self.path, says=["closed", "dozo open"])
+        got = self.open()
+        self.assertAlmostEqual(got["seconds_left"], 72 * 3600, delta=60)
+        self.assertEqual(self.kinds()[-2:], ["open", "alarm"])
+        self.assertEqual(self.dozo("cat", "latest", self.path), "hello\n")
+        self.assertIn("a.txt", self.dozo("ls", "latest", "-R"))
+        self.dozo("restore", "latest", "--to", "out")
+        self.assertEqual(read("out/" + self.path.lstrip("/")), b"hello\n")
+        self.assertIn("checked", json.loads(self.dozo("--json", "verify", "--data")))
+        self.dozo("close")
+        self.assertTrue(self.gone(got["pid"]))
+        self.assertEqual(self.kinds()[-1], "close")
+        self.no(4, "cat", "latest", self.path, says="closed")
+        self.assertIn("was not open", self.dozo("close"))
+        self.assertEqual(os.listdir("run"), [n for n in os.listdir("run") if n.endswith(".lock")])
+
+    def test_it_takes_what_opens_the_vault(self):
+        self.no(4, "open", says="--key")
+        self.no(4, *self.keys[:2], "open", says="2")
+        self.no(4, "open", "--key", "other.key", says="other.key")
+        self.no(3, "open", "--renew", *self.keys, says="not open")
+        self.assertEqual(self.kinds()[-1], "commit")
+
+    def test_it_closes_by_itself(self):
+        got = self.open("--for", "2s")
+        self.assertEqual(self.dozo("cat", "latest", self.path), "hello\n")
+        self.assertTrue(self.gone(got["pid"]))
+        self.no(4, "cat", "latest", self.path, says="closed")
+        self.assertEqual(self.kinds()[-1], "close")
+
+    def test_it_warns_before_it_closes(self):
+        self.open("--for", "15m1s")
+        said = self.run_dozo("--vault", "vault", "cat", "latest", self.path, env=self.env)
+        self.assertEqual(said.stdout, b"hello\n")
+        self.assertIn("closes in 15 min", said.stderr.decode())
+        before = self.kinds().count("alarm")
+        for _ in range(100):
+            if self.kinds().count("alarm") > before:
+                return
+            time.sleep(0.05)
+        self.fail("15 minutes before the end, no alarm")
+
+    def test_it_is_renewed_without_interruption(self):
+        got = self.open("--for", "3s")
+        self.no(4, "open", "--renew", says="--key")
+        again = json.loads(self.dozo("--json", "open", "--renew", "--for", "1h", *self.keys))
+        self.assertEqual(again["pid"], got["pid"])
+        self.assertGreater(again["seconds_left"], 3500)
+        time.sleep(3.5)
+        self.assertEqual(self.dozo("cat", "latest", self.path), "hello\n")
+        self.assertEqual(self.kinds().count("open"), 2)
+        seen = json.loads(self.dozo("--json", "open"))
+        self.assertEqual(seen["pid"], got["pid"])
+
+    def test_a_signal_closes_it(self):
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            got = self.open()
+            os.kill(got["pid"], number)
+            self.assertTrue(self.gone(got["pid"]))
+            self.assertEqual(self.kinds()[-1], "close")
+
+    def test_after_a_crash_it_is_closed_and_can_be_opened(self):
+        got = self.open()
+        os.kill(got["pid"], signal.SIGKILL)
+        self.assertTrue(self.gone(got["pid"]))
+        self.no(4, "cat", "latest", self.path, says="closed")
+        self.open()
+        self.assertEqual(self.dozo("cat", "latest", self.path), "hello\n")
+
+    def test_its_memory_is_locked_and_nobody_looks_into_it(self):
+        got = self.open()
+        status = pathlib.Path(f"/proc/{got['pid']}/status").read_text()
+        locked = int(status.split("VmLck:")[1].split()[0])
+        self.assertGreater(locked, 0)
+        self.assertIn("NoNewPrivs:\t1", status)
+        limits = pathlib.Path(f"/proc/{got['pid']}/limits").read_text()
+        self.assertEqual(limits.split("Max core file size")[1].split()[:2], ["0", "0"])
+        # not dumpable: the kernel gives its files to root
+        if os.getuid() != 0:
+            self.assertRaises(PermissionError, os.listdir, f"/proc/{got['pid']}/fd")
+        else:
+            self.assertEqual(subprocess.run(["ls", f"/proc/{got['pid']}/fd"], user=65534, check=False,
+                                            capture_output=True).stdout, b"")
+        command = pathlib.Path(f"/proc/{got['pid']}/cmdline").read_bytes()
+        self.assertEqual(command.split(b"\0")[0], b"dozo-keyholder")
+
+    def test_only_its_own_user_is_answered(self):
+        self.open()
+        self.assertEqual(oct(os.stat("run").st_mode & 0o777), "0o700")
+        os.chmod("run", 0o755)
+        said = self.no(4, "cat", "latest", self.path, says="nobody else may enter")
+        self.assertNotIn("hello", said)
+        os.chmod("run", 0o700)
+        if os.getuid() == 0:  # as somebody else, past the directory
+            os.chmod("run", 0o711)
+            os.chmod(self.dir, 0o755)
+            name = [n for n in os.listdir("run") if not n.endswith(".lock")][0]
+            os.chmod("run/" + name, 0o777)
+            done = subprocess.run(
+                ["python3", "-c", "import socket,sys; s=socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); "
+                 f"s.connect({str(self.dir / 'run' / name)!r}); s.settimeout(5)\n"
+                 "try: s.send(b'S'); print(len(s.recv(1000)))\nexcept OSError: print(0)"],
+                user=65534, group=65534, capture_output=True, check=False, timeout=30)
+            self.assertEqual(done.stdout.strip(), b"0", done.stderr)
+            os.chmod("run", 0o700)
+        self.assertEqual(self.dozo("cat", "latest", self.path), "hello\n")
+
+    def test_messages_that_make_no_sense_end_the_call_only(self):
+        self.open()
+        name = [n for n in os.listdir("run") if not n.endswith(".lock")][0]
+        for message in [b"?", b"K", b"K\xff\xff", b"K\x00\x00", b"K\x10\x00abc", b"R", b"R" + bytes(40),
+                        b"K\x00\x00\x01" + bytes(88), bytes(1000), b"K" * 1023, b"R" + b"\x7f" * 300]:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+                s.connect("run/" + name)
+                s.settimeout(10)
+                s.send(message)
+                got = s.recv(1000)
+                self.assertTrue(got == b"" or got[0] != 0, message)
+        callers = []
+        for _ in range(100):  # more than it listens to
+            s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            s.connect("run/" + name)
+            callers.append(s)
+        for s in callers:
+            s.close()
+        self.assertEqual(self.dozo("cat", "latest", self.path), "hello\n")
+
+    def test_status_says_that_it_is_open(self):
+        self.assertIsNone(json.loads(self.dozo("--json", "status", code=1))["open"])
+        self.assertIn("open until", self.dozo("open", *self.keys, "--for", "8h"))
+        got = json.loads(self.dozo("--json", "status", code=1))["open"]
+        self.assertAlmostEqual(got["seconds_left"], 8 * 3600, delta=60)
+        self.assertIn("open for reading", self.dozo("status", code=1))
+
+    def test_one_at_a_time(self):
+        first = self.open()
+        self.assertEqual(self.open()["pid"], first["pid"])
+        self.assertEqual(self.kinds().count("open"), 1)
+
+    def test_what_makes_no_sense_is_refused(self):
+        for args, says in [(["open", "x"], "too many"), (["close", "x"], "too many"),
+                           (["open", "--for", "8d"], "7 days"), (["open", "--for", "x"], "8h")]:
+            self.no(2, *args, says=says)
+
+
+if __name__ == "__main__":
+    main()
