@@ -84,7 +84,7 @@ _dozo() {
         policy) options+=" --minimum --daily --monthly --yearly --timezone" ;;
         hold) options+=" --why" ;;
         prune) options+=" --dry-run --source" ;;
-        open) options+=" --for --renew" ;;
+        open) options+=" --for --renew --collect" ;;
         operator) options+=" --why --for" ;;
         request) options+=" --why --for --name" ;;
         requests) options+=" --all --text" ;;

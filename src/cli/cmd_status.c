@@ -121,7 +121,7 @@ static void look_at_holder(struct dz_status_state *s) {
     DZ_AUTO(dz_holder) h = NULL;
 
     s->open = dz_holder_find(s->v, &h, NULL) == DZ_OK &&
-              dz_holder_ask_state(h, &s->holder, NULL) == DZ_OK;
+              dz_holder_ask_state(h, &s->holder, NULL) == DZ_OK && s->holder.open;
 }
 
 static dz_status look_at_custody(struct dz_status_state *s, dz_err *err) {

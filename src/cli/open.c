@@ -231,6 +231,27 @@ int dz_cli_root(const struct dz_cli *cli, const struct dz_vault *v, uint8_t *roo
     return code;
 }
 
+int dz_cli_shares(const struct dz_cli *cli, const struct dz_vault *v, dz_share *list,
+                  size_t *ret_n) {
+    struct shares shares = { .list = list, .files = calloc(DZ_CLI_KEYS_MAX, sizeof(char *)) };
+    uint8_t *root = sodium_malloc(DZ_ROOT_BYTES);
+    int code = DZ_EXIT_OK;
+    bool whole = false;
+
+    if (!shares.files || !root) {
+        dz_say(T_("out of memory"));
+        code = DZ_EXIT_COULD_NOT;
+    }
+    for (size_t i = 0; i < cli->n_keys && code == DZ_EXIT_OK && !whole; i++)
+        code = take_key(cli, v, cli->keys[i], &shares, root, &whole);
+    if (code == DZ_EXIT_OK && whole)
+        code = dz_cli_usage(cli, T_("a key file opens by itself: without --collect"));
+    *ret_n = shares.n;
+    sodium_free(root);
+    free(shares.files);
+    return code;
+}
+
 static int unlock(const struct dz_cli *cli, struct dz_vault *v) {
     uint8_t *root = sodium_malloc(DZ_ROOT_BYTES);
     dz_err err = { 0 };
@@ -258,6 +279,10 @@ static bool through_holder(const struct dz_cli *cli, struct dz_vault *v) {
 
     if (s == DZ_OK)
         s = dz_holder_ask_state(h, &state, &err);
+    if (s == DZ_OK && !state.open) {
+        dz_say(T_("the vault waits for shares: %u of %u are there"), state.have, state.need);
+        return false;
+    }
     if (s == DZ_OK)
         s = dz_holder_unlock(v, DZ_TAKE(h), &err);
     if (s != DZ_OK && s != DZ_E_NOT_FOUND)

@@ -24,6 +24,11 @@ int dz_cli_open(const struct dz_cli *cli, enum dz_need need, struct dz_vault **r
  * how: "shares 1, 3" or "key file"; may be NULL.  DZ_EXIT_OK, or the exit code, said already. */
 int dz_cli_root(const struct dz_cli *cli, const struct dz_vault *v, uint8_t *root, dz_buf *who);
 
+/* The shares of --key, not joined yet; `list` has room for DZ_CLI_KEYS_MAX and is wiped by the
+ * caller.  DZ_EXIT_OK, or the exit code, said already. */
+int dz_cli_shares(const struct dz_cli *cli, const struct dz_vault *v, dz_share *list,
+                  size_t *ret_n);
+
 /* The same for who looks for damage: when only the log is at fault, the vault is given all the
  * same, with v->log NULL, and *ret_log says why (store/vault.h). */
 int dz_cli_open_damaged(const struct dz_cli *cli, enum dz_need need, struct dz_vault **ret_vault,

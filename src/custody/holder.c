@@ -117,9 +117,12 @@ static dz_status ask(struct dz_holder *h, const uint8_t *packet, size_t n, uint8
 }
 
 static void take_state(const uint8_t body[DZ_HOLDER_STATE_BYTES], dz_holder_state *to) {
-    *to = (dz_holder_state){ .opened_us = (int64_t) dz_load_le(body, 8),
-                             .left_us = (int64_t) dz_load_le(body + 8, 8),
-                             .pid = (int64_t) dz_load_le(body + 16, 8) };
+    *to = (dz_holder_state){ .open = body[0] != 0,
+                             .opened_us = (int64_t) dz_load_le(body + 8, 8),
+                             .left_us = (int64_t) dz_load_le(body + 16, 8),
+                             .pid = (int64_t) dz_load_le(body + 24, 8),
+                             .have = (unsigned) dz_load_le(body + 32, 8),
+                             .need = (unsigned) dz_load_le(body + 40, 8) };
 }
 
 dz_status dz_holder_find(const struct dz_vault *v, struct dz_holder **ret_holder, dz_err *err) {
@@ -180,6 +183,37 @@ static size_t put_root(uint8_t packet[DZ_HOLDER_PACKET_MAX], const uint8_t root[
     memcpy(packet + 9, root, DZ_ROOT_BYTES);
     memcpy(packet + DZ_HOLDER_RENEW_HEAD, who, n);
     return DZ_HOLDER_RENEW_HEAD + n;
+}
+
+static dz_status put_share(uint8_t packet[DZ_HOLDER_PACKET_MAX], const dz_share *share,
+                           int64_t life_us, const char *who, size_t *ret_n, dz_err *err) {
+    size_t n = strlen(who) < DZ_HOLDER_WHO_MAX ? strlen(who) : DZ_HOLDER_WHO_MAX;
+    dz_autobuf_secret dz_buf qr = { 0 };
+
+    DZ_TRY(dz_share_write_qr(share, &qr, err));
+    if (qr.len > UINT8_MAX)
+        return DZ_FAIL(err, DZ_E_LIMIT, "a share of %zu letters", qr.len);
+    packet[0] = DZ_HOLDER_GIVE;
+    dz_store_le(packet + 1, 8, (uint64_t) life_us);
+    packet[9] = (uint8_t) qr.len;
+    memcpy(packet + DZ_HOLDER_GIVE_HEAD, qr.data, qr.len);
+    memcpy(packet + DZ_HOLDER_GIVE_HEAD + qr.len, who, n);
+    *ret_n = DZ_HOLDER_GIVE_HEAD + qr.len + n;
+    return DZ_OK;
+}
+
+dz_status dz_holder_give(struct dz_holder *h, const dz_share *share, int64_t life_us,
+                         const char *who, dz_holder_state *ret_state, dz_err *err) {
+    uint8_t packet[DZ_HOLDER_PACKET_MAX], body[DZ_HOLDER_STATE_BYTES];
+    size_t n = 0;
+    dz_status s = put_share(packet, share, life_us, who, &n, err);
+
+    if (s == DZ_OK)
+        s = ask(h, packet, n, body, sizeof body, err);
+    sodium_memzero(packet, sizeof packet);
+    if (s == DZ_OK)
+        take_state(body, ret_state);
+    return s;
 }
 
 dz_status dz_holder_renew(struct dz_holder *h, const uint8_t root[DZ_ROOT_BYTES], int64_t life_us,
@@ -254,16 +288,14 @@ static dz_status spawn(const char *program, const char *path, int fd, pid_t *ret
     return e == 0 ? DZ_OK : DZ_FAIL_ERRNO(err, "starting the key holder");
 }
 
-dz_status dz_holder_start(const char *program, const struct dz_vault *v,
-                          const uint8_t root[DZ_ROOT_BYTES], int64_t life_us, const char *who,
-                          dz_holder_state *ret_state, dz_err *err) {
-    uint8_t packet[DZ_HOLDER_PACKET_MAX], body[DZ_HOLDER_STATE_BYTES];
+static dz_status start(const char *program, const struct dz_vault *v, const uint8_t *packet,
+                       size_t n, dz_holder_state *ret_state, dz_err *err) {
+    uint8_t body[DZ_HOLDER_STATE_BYTES];
     dz_autofree char *path = realpath(v->path, NULL);
     dz_autoclose int ours = -1, theirs = -1;
     pid_t child = -1;
     int pair[2];
     dz_status s;
-    size_t n;
 
     if (!path || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return DZ_FAIL_ERRNO(err, "starting the key holder");
@@ -273,9 +305,7 @@ dz_status dz_holder_start(const char *program, const struct dz_vault *v,
     (void) close(theirs);
     theirs = -1;
     answer_within(ours, START_S);
-    n = put_root(packet, root, life_us, who);
     s = say(ours, packet, n, err);
-    sodium_memzero(packet, sizeof packet);
     if (s == DZ_OK)
         s = take_answer(ours, body, sizeof body, err);
     if (s == DZ_OK)
@@ -283,4 +313,28 @@ dz_status dz_holder_start(const char *program, const struct dz_vault *v,
     else
         (void) waitpid(child, NULL, 0);
     return s == DZ_E_CLOSED ? DZ_FAIL(err, DZ_E_IO, "the key holder did not start") : s;
+}
+
+dz_status dz_holder_start(const char *program, const struct dz_vault *v,
+                          const uint8_t root[DZ_ROOT_BYTES], int64_t life_us, const char *who,
+                          dz_holder_state *ret_state, dz_err *err) {
+    uint8_t packet[DZ_HOLDER_PACKET_MAX];
+    size_t n = put_root(packet, root, life_us, who);
+    dz_status s = start(program, v, packet, n, ret_state, err);
+
+    sodium_memzero(packet, sizeof packet);
+    return s;
+}
+
+dz_status dz_holder_start_with(const char *program, const struct dz_vault *v, const dz_share *share,
+                               int64_t life_us, const char *who, dz_holder_state *ret_state,
+                               dz_err *err) {
+    uint8_t packet[DZ_HOLDER_PACKET_MAX];
+    size_t n = 0;
+    dz_status s = put_share(packet, share, life_us, who, &n, err);
+
+    if (s == DZ_OK)
+        s = start(program, v, packet, n, ret_state, err);
+    sodium_memzero(packet, sizeof packet);
+    return s;
 }

@@ -36,8 +36,12 @@ struct holder {
     bool warned[WARNINGS];
     struct pollfd fds[FIRST_CALLER + CALLERS_MAX];
     nfds_t n;
-    const char *why; /* it ends; NULL: it does not */
-    int asker;       /* who told it to end, and waits for the answer; -1: nobody */
+    dz_share *shares; /* locked memory; wiped when they are enough, or it took too long */
+    unsigned n_shares, need;
+    int64_t gather_us;              /* until when the others must have come */
+    char who[DZ_HOLDER_PACKET_MAX]; /* whose they are */
+    const char *why;                /* it ends; NULL: it does not */
+    int asker;                      /* who told it to end, and waits for the answer; -1: nobody */
 };
 
 /* Goes on while the machine is suspended, and nobody can set it. */
@@ -81,11 +85,13 @@ static dz_status note_open(struct holder *h, const char *event, const char *who,
 /* --- time ------------------------------------------------------------------------------------- */
 
 static void set_timer(struct holder *h) {
-    int64_t next = h->end_us;
+    int64_t next = h->v->open ? h->end_us : INT64_MAX;
     struct itimerspec at = { 0 };
 
+    if (h->n_shares > 0 && h->gather_us < next)
+        next = h->gather_us;
     for (size_t i = 0; i < WARNINGS; i++)
-        if (!h->warned[i] && h->end_us - warnings[i] < next)
+        if (h->v->open && !h->warned[i] && h->end_us - warnings[i] < next)
             next = h->end_us - warnings[i];
     if (next < 1)
         next = 1; /* 0 would switch it off */
@@ -101,16 +107,24 @@ static void set_end(struct holder *h, int64_t life_us) {
     set_timer(h);
 }
 
+static void forget_shares(struct holder *h) {
+    sodium_memzero(h->shares, DZ_SHARES_MAX * sizeof *h->shares);
+    h->n_shares = h->need = 0;
+    h->who[0] = 0;
+}
+
 static void look_at_time(struct holder *h) {
-    int64_t left = h->end_us - boot_us();
+    int64_t now = boot_us(), left = h->end_us - now;
     char text[80];
 
-    if (left <= 0) {
+    if (h->n_shares > 0 && now >= h->gather_us)
+        forget_shares(h);
+    if (h->v->open ? left <= 0 : h->n_shares == 0) {
         h->why = "time";
         return;
     }
     for (size_t i = 0; i < WARNINGS; i++)
-        if (!h->warned[i] && left <= warnings[i]) {
+        if (h->v->open && !h->warned[i] && left <= warnings[i]) {
             h->warned[i] = true;
             (void) snprintf(text, sizeof text, "%lld minutes left",
                             (long long) (warnings[i] / 60000000));
@@ -141,9 +155,12 @@ static bool answer_failure(int fd, const dz_err *err) {
 static bool answer_state(const struct holder *h, int fd) {
     uint8_t body[DZ_HOLDER_STATE_BYTES];
 
-    dz_store_le(body, 8, (uint64_t) h->opened_us);
-    dz_store_le(body + 8, 8, (uint64_t) (h->end_us - boot_us()));
-    dz_store_le(body + 16, 8, (uint64_t) getpid());
+    dz_store_le(body, 8, h->v->open != NULL);
+    dz_store_le(body + 8, 8, (uint64_t) h->opened_us);
+    dz_store_le(body + 16, 8, (uint64_t) ((h->v->open ? h->end_us : h->gather_us) - boot_us()));
+    dz_store_le(body + 24, 8, (uint64_t) getpid());
+    dz_store_le(body + 32, 8, h->n_shares);
+    dz_store_le(body + 40, 8, h->need);
     return answer(fd, DZ_OK, body, sizeof body);
 }
 
@@ -157,6 +174,10 @@ static bool give_key(struct holder *h, int fd, const uint8_t *packet, size_t n) 
     if (n < 3 || (len = (size_t) dz_load_le(packet + 1, 2)) > DZ_HOLDER_CONTEXT_MAX || n < 3 + len)
         return false;
     r = dz_reader_over((dz_slice){ packet + 3 + len, n - 3 - len });
+    if (!h->v->open) {
+        (void) DZ_FAIL(&err, DZ_E_CLOSED, "the vault is not open yet");
+        return answer_failure(fd, &err);
+    }
     if (dz_recipient_open(h->v->host, h->v->open, (dz_slice){ packet + 3, len }, &r, key, &err) !=
         DZ_OK)
         return answer_failure(fd, &err);
@@ -186,18 +207,118 @@ static dz_status unlock(struct holder *h, const uint8_t *root, dz_err *err) {
     return DZ_OK;
 }
 
-static bool renew(struct holder *h, int fd, uint8_t *packet, size_t n) {
+/* From now on it is open for `life`, and the log has said so. */
+static dz_status open_with(struct holder *h, const uint8_t *root, const char *who, int64_t life,
+                           dz_err *err) {
+    bool was_open = h->v->open != NULL;
+    dz_status s = unlock(h, root, err);
+
+    if (s == DZ_OK)
+        s = note_open(h, was_open ? "renewed" : "opened", who, life, err);
+    if (s != DZ_OK && !was_open) { /* no key without a leaf */
+        dz_open_keys_free(h->v->open);
+        h->v->open = NULL;
+    }
+    DZ_TRY(s);
+    if (!was_open)
+        h->opened_us = dz_now_us();
+    set_end(h, life);
+    return DZ_OK;
+}
+
+static void put_who(struct holder *h, const char *who) {
+    size_t n = strlen(h->who);
+
+    (void) snprintf(h->who + n, sizeof h->who - n, "%s%s", n ? "; " : "", who);
+}
+
+/* Joins what is there.  DZ_E_CLOSED: more is needed. */
+static dz_status join_shares(struct holder *h, int64_t life, dz_err *err) {
+    const struct dz_vault_config *c = &h->v->config;
+    uint8_t *root = sodium_malloc(DZ_ROOT_BYTES);
+    dz_status s;
+
+    if (!root)
+        return DZ_FAIL(err, DZ_E_NOMEM, "no guarded memory");
+    s = dz_share_combine(h->shares, h->n_shares, h->v->host, c->custodians ? c->commitments : NULL,
+                         c->custodians, root, NULL, err);
+    if (s == DZ_OK)
+        s = open_with(h, root, h->who, life, err);
+    sodium_free(root);
+    return s;
+}
+
+static dz_status take_share(struct holder *h, dz_slice qr, int64_t life, const char *who,
+                            dz_err *err) {
+    dz_share *to = &h->shares[h->n_shares];
+    dz_status s;
+
+    if (h->n_shares == DZ_SHARES_MAX)
+        return DZ_FAIL(err, DZ_E_LIMIT, "more than %d shares", DZ_SHARES_MAX);
+    DZ_TRY(dz_share_read(qr, to, err));
+    for (unsigned i = 0; i < h->n_shares; i++)
+        if (sodium_memcmp(&h->shares[i], to, sizeof *to) == 0)
+            return DZ_OK; /* the same again */
+    h->n_shares++;
+    s = dz_share_combine(to, 1, h->v->host, h->v->config.commitments, h->v->config.custodians,
+                         (uint8_t[DZ_ROOT_BYTES]){ 0 }, NULL, err);
+    if (s != DZ_E_CLOSED) { /* alone it must be too little, and nothing else */
+        h->n_shares--;
+        sodium_memzero(to, sizeof *to);
+        return s == DZ_OK ? DZ_FAIL(err, DZ_E_POLICY, "one share opens nothing here") : s;
+    }
+    if (h->n_shares == 1)
+        h->gather_us = boot_us() + DZ_HOLDER_GATHER_US;
+    h->need = h->shares[0].threshold;
+    put_who(h, who);
+    s = join_shares(h, life, err);
+    if (s == DZ_OK)
+        forget_shares(h);
+    set_timer(h);
+    return s == DZ_E_CLOSED ? DZ_OK : s;
+}
+
+/* Takes the message that brings a share apart.  False: it is none. */
+static bool take_gift(uint8_t *packet, size_t n, int64_t *ret_life, dz_slice *ret_qr,
+                      char who[DZ_HOLDER_WHO_MAX + 1]) {
+    size_t head;
+
+    if (n < DZ_HOLDER_GIVE_HEAD || packet[0] != DZ_HOLDER_GIVE)
+        return false;
+    *ret_life = (int64_t) dz_load_le(packet + 1, 8);
+    *ret_qr = (dz_slice){ packet + DZ_HOLDER_GIVE_HEAD, packet[9] };
+    head = DZ_HOLDER_GIVE_HEAD + ret_qr->len;
+    if (n < head || n > head + DZ_HOLDER_WHO_MAX)
+        return false;
+    (void) snprintf(who, DZ_HOLDER_WHO_MAX + 1, "%.*s", (int) (n - head),
+                    (const char *) packet + head);
+    return *ret_life > 0 && *ret_life <= DZ_HOLDER_LIFE_MAX_US;
+}
+
+/* What a message with a root or a share does, the first of all too.  False: it is none. */
+static bool take_keys(struct holder *h, uint8_t *packet, size_t n, dz_status *ret_status,
+                      dz_err *err) {
     char who[DZ_HOLDER_WHO_MAX + 1];
     const uint8_t *root;
-    dz_err err = { 0 };
     int64_t life;
+    dz_slice qr;
 
-    if (!take_root(packet, n, &life, &root, who))
+    if (take_root(packet, n, &life, &root, who))
+        *ret_status = open_with(h, root, who, life, err);
+    else if (take_gift(packet, n, &life, &qr, who))
+        *ret_status = take_share(h, qr, life, who, err);
+    else
         return false;
-    if (unlock(h, root, &err) != DZ_OK || note_open(h, "renewed", who, life, &err) != DZ_OK)
-        return answer_failure(fd, &err);
-    set_end(h, life);
-    return answer_state(h, fd);
+    return true;
+}
+
+static bool serve_keys(struct holder *h, int fd, uint8_t *packet, size_t n) {
+    dz_status s = DZ_OK;
+    dz_err err = { 0 };
+
+    if (!take_keys(h, packet, n, &s, &err))
+        return false;
+    return s == DZ_OK ? answer_state(h, fd) : answer_failure(fd, &err);
 }
 
 /* False: hang up. */
@@ -217,8 +338,8 @@ static bool serve(struct holder *h, int fd) {
         stays = give_key(h, fd, packet, (size_t) n);
     } else if (packet[0] == DZ_HOLDER_STATE) {
         stays = answer_state(h, fd);
-    } else if (packet[0] == DZ_HOLDER_RENEW) {
-        stays = renew(h, fd, packet, (size_t) n);
+    } else if (packet[0] == DZ_HOLDER_RENEW || packet[0] == DZ_HOLDER_GIVE) {
+        stays = serve_keys(h, fd, packet, (size_t) n);
     } else if (packet[0] == DZ_HOLDER_END) {
         h->why = "asked";
         h->asker = fd;
@@ -286,21 +407,26 @@ static dz_status watch(struct holder *h, dz_err *err) {
     return DZ_OK;
 }
 
-static dz_status begin(struct holder *h, const char *vault, const uint8_t *root, int64_t life,
-                       const char *who, dz_err *err) {
+static dz_status begin(struct holder *h, const char *vault, uint8_t *packet, size_t n,
+                       dz_err *err) {
+    dz_status s = DZ_OK;
+
     /* The stack, too, where that is allowed; the key itself must be.  Not what comes later: for an
      * ordinary user, memory that cannot be locked could then not be had at all. */
     (void) mlockall(MCL_CURRENT);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1L, 0L, 0L, 0L) != 0)
         return DZ_FAIL_ERRNO(err, "giving up privileges");
+    h->shares = sodium_allocarray(DZ_SHARES_MAX, sizeof *h->shares);
+    if (!h->shares)
+        return DZ_FAIL(err, DZ_E_NOMEM, "no guarded memory for shares");
+    if (mlock(h->shares, DZ_SHARES_MAX * sizeof *h->shares) < 0)
+        return DZ_FAIL_ERRNO(err, "locking memory (ulimit -l)");
     DZ_TRY(dz_vault_open(vault, &h->v, err));
     DZ_TRY(watch(h, err));
     DZ_TRY(listen_there(h, err));
-    DZ_TRY(unlock(h, root, err));
-    DZ_TRY(note_open(h, "opened", who, life, err));
-    h->opened_us = dz_now_us();
-    set_end(h, life);
-    return DZ_OK;
+    if (!take_keys(h, packet, n, &s, err))
+        return DZ_FAIL(err, DZ_E_MALFORMED, "the key holder was told nothing that makes sense");
+    return s;
 }
 
 static void loop(struct holder *h) {
@@ -323,12 +449,15 @@ static void loop(struct holder *h) {
 
 /* The key goes first; what the log says of it is second. */
 static dz_status finish(struct holder *h, dz_err *err) {
-    dz_status s;
+    bool was_open = h->v->open != NULL;
+    dz_status s = DZ_OK;
 
     dz_open_keys_free(h->v->open);
     h->v->open = NULL;
+    forget_shares(h);
     (void) unlink(h->path);
-    s = note(h, DZ_LEAF_CLOSE, json_pack("{s:s}", "why", h->why), err);
+    if (was_open)
+        s = note(h, DZ_LEAF_CLOSE, json_pack("{s:s}", "why", h->why), err);
     syslog(LOG_AUTHPRIV | LOG_NOTICE, "vault %s is closed: %s", h->v->path, h->why);
     if (h->asker >= 0)
         (void) (s == DZ_OK ? answer(h->asker, DZ_OK, NULL, 0) : answer_failure(h->asker, err));
@@ -336,6 +465,7 @@ static dz_status finish(struct holder *h, dz_err *err) {
 }
 
 static void release(struct holder *h) {
+    sodium_free(h->shares);
     for (nfds_t i = 0; i < h->n; i++)
         if (h->fds[i].fd >= 0)
             (void) close(h->fds[i].fd);
@@ -347,18 +477,12 @@ static void release(struct holder *h) {
 dz_status dz_holder_serve(const char *vault, int startfd, dz_err *err) {
     struct holder h = { .lockfd = -1, .asker = -1 };
     uint8_t packet[DZ_HOLDER_PACKET_MAX];
-    char who[DZ_HOLDER_WHO_MAX + 1];
-    const uint8_t *root = NULL;
-    int64_t life = 0;
     ssize_t n = recv(startfd, packet, sizeof packet, 0);
     dz_status s;
 
     for (size_t i = 0; i < sizeof h.fds / sizeof *h.fds; i++)
         h.fds[i].fd = -1;
-    if (n <= 0 || !take_root(packet, (size_t) n, &life, &root, who))
-        s = DZ_FAIL(err, DZ_E_MALFORMED, "the key holder was told nothing that makes sense");
-    else
-        s = begin(&h, vault, root, life, who, err);
+    s = begin(&h, vault, packet, n > 0 ? (size_t) n : 0, err);
     sodium_memzero(packet, sizeof packet);
     if (s == DZ_OK) {
         (void) answer_state(&h, startfd);
