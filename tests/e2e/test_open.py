@@ -2,6 +2,7 @@
 import json
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -187,6 +188,31 @@ class Open(Case):
         got = json.loads(self.dozo("--json", "status", code=1))["open"]
         self.assertAlmostEqual(got["seconds_left"], 8 * 3600, delta=60)
         self.assertIn("open for reading", self.dozo("status", code=1))
+
+    def test_random_messages_take_nothing_and_end_nothing(self):
+        got = self.open()
+        name = [n for n in os.listdir("run") if not n.endswith(".lock")][0]
+        dice = random.Random(7)
+        seeds = [b"K\x10\x00" + bytes(16) + b"\x01\x02\x00\x50\x00\x01\x00\x00\x00" + bytes(80), b"S",
+                 b"R" + (3600 * 10**6).to_bytes(8, "little") + bytes(32) + b"who",
+                 b"G" + (3600 * 10**6).to_bytes(8, "little") + b"\x92DOZO1:" + b"A" * 140 + b"who"]
+        for _ in range(2000):
+            message = bytearray(dice.choice(seeds))
+            for _ in range(dice.randrange(4)):
+                message[dice.randrange(len(message))] = dice.randrange(256)
+            message = bytes(message[:dice.randrange(1, len(message) + 1)])
+            if message[:1] == b"E":
+                continue
+            with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
+                s.connect("run/" + name)
+                s.settimeout(20)
+                s.send(message)
+                answer = s.recv(1000)
+                self.assertFalse(answer[:1] == b"\0" and message[:1] != b"S", message)
+        seen = json.loads(self.dozo("--json", "open"))
+        self.assertEqual((seen["pid"], seen["shares"]), (got["pid"], None))
+        self.assertGreater(seen["seconds_left"], 71 * 3600)
+        self.assertEqual(self.dozo("cat", "latest", self.path), "hello\n")
 
     def give(self, share, *args):
         return json.loads(self.dozo("--json", "open", "--collect", "--key",
