@@ -58,6 +58,7 @@ static dz_status each_snapshot(void *ctx, const struct dz_snapshot *snap, dz_sta
     s->snapshots++;
     src->snapshots++;
     src->newest_us = c->arrived_us;
+    src->newest_leaf = snap->leaf;
     src->files = c->files;
     src->bytes = c->bytes;
     src->alarms = c->alarms;
@@ -104,16 +105,54 @@ static dz_status look_at_requests(struct dz_status_state *s, const struct dz_quo
     return DZ_OK;
 }
 
+/* A failed run stands until the source has a newer snapshot; what a witness contradicts, until the
+ * log continues again what that witness keeps. */
+static dz_status look_at_alarms(struct dz_status_state *s, const struct dz_ledger *ledger,
+                                const struct dz_witnesses *known, dz_err *err) {
+    bool failed = false, contradicted = false;
+
+    for (size_t i = 0; i < ledger->n; i++) {
+        const dz_ledger_leaf *leaf = &ledger->leaves[i];
+        const char *reason = dz_ledger_text(leaf, "reason");
+        const char *source = dz_ledger_text(leaf, "source");
+        const char *detail = dz_ledger_text(leaf, "detail");
+
+        if (leaf->kind != DZ_LEAF_ALARM || !reason)
+            continue;
+        if (strcmp(reason, "source-failed") == 0 && source && dz_source_name_ok(source)) {
+            struct dz_status_source *src = source_of(s, source);
+
+            if (!src)
+                return DZ_FAIL(err, DZ_E_NOMEM, "status: no memory for the sources");
+            if (src->snapshots > 0 && src->newest_leaf > leaf->index)
+                continue;
+            src->failed_us = leaf->time_us;
+            failed = true;
+        } else if (strcmp(reason, "witness-contradicts") == 0 && detail) {
+            const dz_witness *w = dz_witnesses_find(known, detail);
+
+            contradicted |= !w || w->when_us < leaf->time_us;
+        }
+    }
+    if (failed)
+        red(s, "source-failed");
+    if (contradicted)
+        red(s, "witness-contradicts");
+    return DZ_OK;
+}
+
 static dz_status look_at_witnesses(struct dz_status_state *s, const struct dz_ledger *ledger,
                                    dz_err *err) {
     struct dz_witnesses known = { 0 };
+    dz_status st;
 
     DZ_TRY(dz_witnesses_read(ledger, &known, err));
     s->witness_size = known.size;
     s->witness_us = known.when_us;
     s->witness_fresh = dz_witnesses_fresh(&known, s->now_us);
+    st = look_at_alarms(s, ledger, &known, err);
     dz_witnesses_release(&known);
-    return DZ_OK;
+    return st;
 }
 
 /* A holder that does not answer opens nothing: as good as none. */

@@ -12,7 +12,9 @@
 struct dz_status_source {
     char name[DZ_SOURCE_NAME_MAX + 1];
     uint64_t snapshots, files, bytes, alarms;
-    int64_t newest_us;
+    int64_t newest_us;    /* 0: none was ever made */
+    uint64_t newest_leaf; /* of the log */
+    int64_t failed_us;    /* a run failed, and none went well since; 0: no */
     char newest[DZ_SNAPSHOT_ID_TEXT];
 };
 

@@ -17,10 +17,15 @@ static json_t *sources_json(const struct dz_status_state *s) {
         json_t *j = json_object();
         dz_json_text(j, "source", src->name);
         (void) json_object_set_new(j, "snapshots", dz_json_count(src->snapshots));
-        (void) json_object_set_new(j, "newest", json_string(src->newest));
-        (void) json_object_set_new(j, "arrived", dz_json_time(src->newest_us));
-        (void) json_object_set_new(j, "age_seconds",
-                                   json_integer((s->now_us - src->newest_us) / 1000000));
+        (void) json_object_set_new(j, "newest",
+                                   src->snapshots ? json_string(src->newest) : json_null());
+        (void) json_object_set_new(j, "arrived",
+                                   src->snapshots ? dz_json_time(src->newest_us) : json_null());
+        (void) json_object_set_new(
+            j, "age_seconds",
+            src->snapshots ? json_integer((s->now_us - src->newest_us) / 1000000) : json_null());
+        (void) json_object_set_new(j, "failed",
+                                   src->failed_us ? dz_json_time(src->failed_us) : json_null());
         (void) json_object_set_new(j, "files", dz_json_count(src->files));
         (void) json_object_set_new(j, "bytes", dz_json_count(src->bytes));
         (void) json_object_set_new(j, "alarms", dz_json_count(src->alarms));
@@ -135,11 +140,15 @@ static void label(const char *text) {
     dz_put_padded(stdout, text, LABEL);
 }
 
-static void red_line(const char *name, const char *text) {
+static void put_red(const char *text) {
     bool colour = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
 
-    label(name);
     (void) printf("%s%s%s\n", colour ? "\033[1;31m" : "", text, colour ? "\033[0m" : "");
+}
+
+static void red_line(const char *name, const char *text) {
+    label(name);
+    put_red(text);
 }
 
 static void put_sources(const struct dz_status_state *s) {
@@ -147,14 +156,25 @@ static void put_sources(const struct dz_status_state *s) {
         red_line(T_("sources"), T_("none: no snapshot was ever made"));
     for (size_t i = 0; i < s->n_sources; i++) {
         const struct dz_status_source *src = &s->sources[i];
-        char when[DZ_WHEN_TEXT], age[DZ_AGE_TEXT], bytes[DZ_SIZE_TEXT];
-        dz_when_text(src->newest_us, when);
-        dz_age_text(s->now_us - src->newest_us, age);
-        dz_size_text(src->bytes, bytes);
+        char failed[160], when[DZ_WHEN_TEXT], age[DZ_AGE_TEXT], bytes[DZ_SIZE_TEXT];
         label(i ? "" : T_("sources"));
         dz_put_padded(stdout, src->name, 16);
-        (void) printf(T_(" newest %s (%s ago), %s, %llu snapshots\n"), when, age, bytes,
-                      (unsigned long long) src->snapshots);
+        if (src->snapshots > 0) {
+            dz_when_text(src->newest_us, when);
+            dz_age_text(s->now_us - src->newest_us, age);
+            dz_size_text(src->bytes, bytes);
+            (void) printf(T_(" newest %s (%s ago), %s, %llu snapshots\n"), when, age, bytes,
+                          (unsigned long long) src->snapshots);
+        } else {
+            (void) printf(" %s\n", T_("no snapshot yet"));
+        }
+        if (src->failed_us == 0)
+            continue;
+        dz_when_text(src->failed_us, when);
+        (void) snprintf(failed, sizeof failed, T_("its last run failed, %s: dozo backup again"),
+                        when);
+        label("");
+        put_red(failed);
     }
     if (s->damaged_commits) {
         label("");

@@ -25,6 +25,21 @@ class Stream(Case):
     def call(*args):
         return ["--vault", "vault", "backup", "--source", "db", *args]
 
+    def failed(self):
+        """Whether status says so, in both of its places; a source that never went well is listed, too."""
+        status = self.json("--vault", "vault", "status", code=1)
+        source, = status["sources"]
+        self.assertEqual("source-failed" in status["reasons"], source["failed"] is not None)
+        text = self.good("--vault", "vault", "status", code=1)
+        self.assertEqual("its last run failed" in text, source["failed"] is not None)
+        return source["failed"] is not None
+
+    def test_a_source_that_never_went_well_is_red(self):
+        self.assertEqual(self.shell("exit 1").returncode, 3)
+        self.assertTrue(self.failed())
+        source, = self.json("--vault", "vault", "status", code=1)["sources"]
+        self.assertEqual((source["snapshots"], source["newest"], source["age_seconds"]), (0, None, None))
+
     def kept(self):
         """What the newest snapshot holds under db.dump, or None; and how many snapshots there are."""
         rows = self.rows("--vault", "vault", "snapshots")
@@ -74,8 +89,11 @@ class Stream(Case):
             self.assertEqual(done.stdout, b"")
             self.assertEqual(self.kept(), ("good\n", 1), line)
             self.assertEqual(self.alarms(), before + 1)
+            self.assertTrue(self.failed(), line)
         self.refused(3, *self.call("--stdin-as", "db.dump", "--", "no-such-program"), says="no-such-program")
         self.assertEqual(self.kept(), ("good\n", 1))
+        self.assertEqual(self.shell("echo better").returncode, 0)
+        self.assertFalse(self.failed(), "the next good run clears it")
         self.assertIn("終了コード 3", self.shell("exit 3", env={"LANG": "ja_JP.UTF-8"}).stderr.decode())
 
     def test_a_program_does_not_outlive_the_backup(self):

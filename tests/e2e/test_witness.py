@@ -60,6 +60,10 @@ class Witness(Case):
         self.assertNotIn("usage", said)
         self.assertEqual(read("kept"), before, "nothing is handed over")
         self.assertEqual([r["kind"] for r in self.rows("--vault", "vault", "log")][-1], "alarm")
+        self.assertIn("witness-contradicts", self.status()["reasons"])
+        pathlib.Path("kept").unlink()
+        self.witness("add", "usb", "--file", "kept")
+        self.assertNotIn("witness-contradicts", self.status()["reasons"])
 
     def test_a_log_that_was_rolled_back_behind_its_witness_is_exposed(self):
         shutil.copytree("vault", "older")
