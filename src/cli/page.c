@@ -22,14 +22,14 @@ bool dz_cli_program(const char *name, char path[PATH_MAX]) {
 }
 
 bool dz_cli_page(const char *const arguments[], dz_slice input, dz_buf *to) {
-    const char *argv[4] = { "dozo-share-page" };
-    char program[PATH_MAX];
+    char program[PATH_MAX] = "";
+    const char *argv[4] = { program };
     size_t start = to->len;
     int code = 0;
 
     for (size_t i = 0; i < 2 && arguments[i]; i++)
         argv[i + 1] = arguments[i];
     return dz_cli_program("dozo-share-page", program) &&
-           dz_run(program, argv, input, PAGE_MAX, PAGE_TIMEOUT_MS, to, &code, NULL) == DZ_OK &&
-           code == 0 && to->len > start;
+           dz_run(argv, input, PAGE_MAX, PAGE_TIMEOUT_MS, to, &code, NULL) == DZ_OK && code == 0 &&
+           to->len > start;
 }

@@ -3,65 +3,28 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 
 #include "core/cleanup.h"
+#include "core/launch.h"
 #include "core/text.h"
-
-extern char **environ;
-
-/* Each step gives an errno, or 0. */
-static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attr, int out) {
-    sigset_t none, usual;
-    int e;
-
-    (void) sigemptyset(&none);
-    (void) sigemptyset(&usual);
-    (void) sigaddset(&usual, SIGPIPE);
-    if ((e = posix_spawn_file_actions_addopen(actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0)) ==
-            0 &&
-        (e = posix_spawn_file_actions_adddup2(actions, out, STDOUT_FILENO)) == 0 &&
-        (e = posix_spawnattr_setsigmask(attr, &none)) == 0 &&
-        (e = posix_spawnattr_setsigdefault(attr, &usual)) == 0)
-        e = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    return e;
-}
-
-static int spawn(const char *const argv[], int out, pid_t *ret_pid) {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    char *const *args;
-    int e = posix_spawn_file_actions_init(&actions);
-
-    if (e != 0)
-        return e;
-    e = posix_spawnattr_init(&attr);
-    if (e != 0) {
-        (void) posix_spawn_file_actions_destroy(&actions);
-        return e;
-    }
-    memcpy(&args, &argv, sizeof args); /* POSIX promises not to change them */
-    e = prepare(&actions, &attr, out);
-    if (e == 0)
-        e = posix_spawnp(ret_pid, argv[0], &actions, &attr, args, environ);
-    (void) posix_spawnattr_destroy(&attr);
-    (void) posix_spawn_file_actions_destroy(&actions);
-    return e;
-}
 
 dz_status dz_child_start(const char *const argv[], enum dz_child_output where,
                          struct dz_child *ret_child, dz_err *err) {
+    dz_autoclose int in = -1;
     int fds[2] = { -1, -1 };
     pid_t pid = 0;
     int e;
 
     *ret_child = DZ_CHILD_NONE;
+    in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (in < 0)
+        return DZ_FAIL_ERRNO(err, "opening /dev/null");
     if (where == DZ_CHILD_TO_PIPE && pipe2(fds, O_CLOEXEC) != 0)
         return DZ_FAIL_ERRNO(err, "making a pipe");
-    e = spawn(argv, where == DZ_CHILD_TO_PIPE ? fds[1] : STDERR_FILENO, &pid);
+    e = dz_launch(argv, in, where == DZ_CHILD_TO_PIPE ? fds[1] : STDERR_FILENO, false, &pid);
     dz_close_at(&fds[1]);
     if (e != 0) {
         dz_close_at(&fds[0]);

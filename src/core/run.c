@@ -3,43 +3,18 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <time.h>
 
 #include "core/durable.h"
-
-extern char **environ;
+#include "core/launch.h"
 
 static int64_t now_ms(void) {
     struct timespec t;
 
     (void) clock_gettime(CLOCK_MONOTONIC, &t);
     return (int64_t) t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-static int spawn(const char *path, const char *const argv[], int in, int out, pid_t *ret_pid) {
-    posix_spawn_file_actions_t actions;
-    posix_spawnattr_t attr;
-    char *const *args;
-    int e = posix_spawn_file_actions_init(&actions);
-
-    if (e != 0)
-        return e;
-    e = posix_spawnattr_init(&attr);
-    if (e != 0) {
-        (void) posix_spawn_file_actions_destroy(&actions);
-        return e;
-    }
-    memcpy(&args, &argv, sizeof args); /* POSIX promises not to change them */
-    if ((e = posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO)) == 0 &&
-        (e = posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO)) == 0 &&
-        (e = posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP)) == 0)
-        e = posix_spawn(ret_pid, path, &actions, &attr, args, environ);
-    (void) posix_spawnattr_destroy(&attr);
-    (void) posix_spawn_file_actions_destroy(&actions);
-    return e;
 }
 
 /* Waits until there is something to read, or a process has ended; `end` is on now_ms()'s clock. */
@@ -88,8 +63,8 @@ static dz_status wait_for_end(pid_t pid, int64_t end, int timeout_ms, dz_err *er
     return fd < 0 ? DZ_FAIL_ERRNO(err, "watching it") : wait_for(fd, end, timeout_ms, err);
 }
 
-dz_status dz_run(const char *path, const char *const argv[], dz_slice input, size_t output_max,
-                 int timeout_ms, dz_buf *output, int *ret_code, dz_err *err) {
+dz_status dz_run(const char *const argv[], dz_slice input, size_t output_max, int timeout_ms,
+                 dz_buf *output, int *ret_code, dz_err *err) {
     int in[2] = { -1, -1 }, out[2] = { -1, -1 }, code = 0, e;
     const int64_t end = now_ms() + timeout_ms;
     dz_status s = DZ_OK;
@@ -100,9 +75,9 @@ dz_status dz_run(const char *path, const char *const argv[], dz_slice input, siz
                        (int) DZ_RUN_INPUT_MAX);
     if (pipe2(in, O_CLOEXEC) != 0 || pipe2(out, O_CLOEXEC) != 0) {
         s = DZ_FAIL_ERRNO(err, "making a pipe");
-    } else if ((e = spawn(path, argv, in[0], out[1], &pid)) != 0) {
+    } else if ((e = dz_launch(argv, in[0], out[1], true, &pid)) != 0) {
         errno = e;
-        s = DZ_FAIL_ERRNO(err, "starting %.80s", path);
+        s = DZ_FAIL_ERRNO(err, "starting %.80s", argv[0]);
     }
     dz_close_at(&in[0]);
     dz_close_at(&out[1]);

@@ -11,9 +11,9 @@
 
 enum { DZ_RUN_INPUT_MAX = 32 << 10 /* bytes: fits a pipe, so that writing never waits */ };
 
-/* `path` is run with argv (NULL ends it) and our environment.  *ret_code is its exit status, or 128
- * and the signal that ended it.  What it wrote is appended to `output`.
+/* argv[0], looked for along PATH if it has no '/', is run with argv (NULL ends it).  *ret_code is
+ * its exit status, or 128 and the signal that ended it.  What it wrote is appended to `output`.
  * DZ_E_LIMIT (input or output too long), DZ_E_IO (not started; time is up: ETIMEDOUT), DZ_E_NOMEM.
  */
-dz_status dz_run(const char *path, const char *const argv[], dz_slice input, size_t output_max,
-                 int timeout_ms, dz_buf *output, int *ret_code, dz_err *err) DZ_MUST_CHECK;
+dz_status dz_run(const char *const argv[], dz_slice input, size_t output_max, int timeout_ms,
+                 dz_buf *output, int *ret_code, dz_err *err) DZ_MUST_CHECK;

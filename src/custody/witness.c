@@ -129,7 +129,7 @@ static dz_status may_run(const struct dz_vault *v, dz_err *err) {
 static dz_status run(const struct dz_vault *v, const char *command, const char *verb,
                      dz_slice input, dz_buf *output, dz_err *err) {
     dz_autobuf dz_buf line = { 0 };
-    const char *argv[] = { "sh", "-c", NULL, NULL };
+    const char *argv[] = { "/bin/sh", "-c", NULL, NULL };
     int code = 0;
     dz_status s;
 
@@ -145,7 +145,7 @@ static dz_status run(const struct dz_vault *v, const char *command, const char *
     if (!dz_buf_ok(&line))
         return DZ_FAIL(err, DZ_E_NOMEM, "witness: out of memory");
     argv[2] = (const char *) line.data;
-    s = dz_run("/bin/sh", argv, input, DZ_NOTE_MAX, DZ_WITNESS_TIMEOUT_MS, output, &code, err);
+    s = dz_run(argv, input, DZ_NOTE_MAX, DZ_WITNESS_TIMEOUT_MS, output, &code, err);
     if (s == DZ_OK && code != 0)
         s = DZ_FAIL(err, DZ_E_IO, "its command ended with %d when asked to %s", code, verb);
     return s;

@@ -611,11 +611,11 @@ static void a_leaf_without_a_request_changes_nothing(void **state) {
  */
 
 static void shell(const char *dir, const char *script, dz_slice in, dz_buf *out) {
-    const char *const argv[] = { "sh", "-ec", script, dir, NULL };
+    const char *const argv[] = { "/bin/sh", "-ec", script, dir, NULL };
     dz_err err = { 0 };
     int code = -1;
 
-    if (dz_run("/bin/sh", argv, in, 64 << 10, 30000, out, &code, &err) != DZ_OK || code != 0)
+    if (dz_run(argv, in, 64 << 10, 30000, out, &code, &err) != DZ_OK || code != 0)
         fail_msg("%s: exit %d %s", script, code, err.what);
     dz_buf_put_u8(out, 0);
     out->len--;

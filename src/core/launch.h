@@ -1,0 +1,13 @@
+/* core/launch.h -- starts a program with given ends for its input and output: what core/run.h and
+ * core/child.h share.
+ *
+ * It starts with no signal blocked and SIGPIPE as usual, whatever we do ourselves, and inherits our
+ * environment and standard error.  Thread-safe. */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* Starts argv[0], looked for along PATH if it has no '/'.  `in` and `out` stay the caller's.
+ * `group`: in a process group of its own.  Gives 0, or an errno. */
+int dz_launch(const char *const argv[], int in, int out, bool group, pid_t *ret_pid);
