@@ -53,19 +53,13 @@ static int list(const struct dz_cli *cli, struct dz_vault *v) {
 
 static int add(const struct dz_cli *cli, struct dz_vault *v, const char *name, const char *why) {
     struct dz_snapshot snap = { 0 };
-    char tmp[DZ_VAULT_TMP_NAME];
-    int tmpfd;
     uint64_t leaf = 0;
     dz_err err = { 0 };
     dz_status s = dz_snapshot_find(v, name, &snap, &err);
 
     if (s != DZ_OK)
         return dz_cli_fail(&err);
-    s = dz_vault_tmp_make(v, tmp, &tmpfd, &err);
-    if (s == DZ_OK) {
-        s = dz_hold_add(v, tmpfd, &snap, why, &leaf, &err);
-        dz_vault_tmp_drop(v, tmp, tmpfd);
-    }
+    s = dz_hold_add(v, &snap, why, &leaf, &err);
     dz_snapshot_release(&snap);
     if (s != DZ_OK)
         return dz_cli_fail(&err);

@@ -66,13 +66,26 @@ static uint32_t choose(int64_t given, uint32_t otherwise) {
     return given >= 0 ? (uint32_t) given : otherwise;
 }
 
+/* Rules for a name that was typed wrong bind nothing: who sets them is told. */
+static void say_set(const struct call *c) {
+    struct dz_snapshot newest = { 0 };
+    dz_autofree char *latest = NULL;
+
+    if (c->cli->quiet)
+        return;
+    dz_say(T_("the rules of %s are set: dozo prune --dry-run says what follows"), c->source);
+    if (asprintf(&latest, "latest:%s", c->source) < 0)
+        return;
+    if (dz_snapshot_find(c->v, latest, &newest, NULL) == DZ_E_NOT_FOUND)
+        dz_say_next(T_("There is no snapshot of it yet: is the name right?"));
+    dz_snapshot_release(&newest);
+}
+
 static int set(const struct call *c) {
     const dz_policy *old = dz_policies_find(&c->known, c->source);
     dz_keep keep = {
         .minimum_days = DZ_KEEP_MINIMUM_DAYS, .daily = 180, .monthly = 24, .yearly = 5
     };
-    char tmp[DZ_VAULT_TMP_NAME];
-    int tmpfd;
     dz_err err = { 0 };
     dz_status s;
 
@@ -87,12 +100,11 @@ static int set(const struct call *c) {
     keep.yearly = choose(c->yearly, keep.yearly);
     if (c->zone)
         (void) snprintf(keep.zone, sizeof keep.zone, "%s", c->zone);
-    if (dz_vault_tmp_make(c->v, tmp, &tmpfd, &err) != DZ_OK)
-        return dz_cli_fail(&err);
-    s = dz_policy_set(c->v, tmpfd, c->source, &keep, &err);
-    dz_vault_tmp_drop(c->v, tmp, tmpfd);
-    if (s == DZ_OK)
+    s = dz_policy_set(c->v, c->source, &keep, &err);
+    if (s == DZ_OK) {
+        say_set(c);
         return DZ_EXIT_OK;
+    }
     dz_say_error(&err);
     if (s == DZ_E_POLICY)
         dz_say_next(T_("Rules can only be tightened. Nothing was changed."));

@@ -24,30 +24,29 @@ static json_t *loose_text(const char *text) {
     return json_string(clean);
 }
 
-dz_status dz_alarm_note(struct dz_vault *v, int tmpfd, enum dz_alarm_severity severity,
-                        const char *reason, const char *source, const char *detail, dz_err *err) {
+/* NULL: out of memory. */
+static json_t *text_of(enum dz_alarm_severity severity, const char *reason, const char *source,
+                       const char *detail) {
     static const char *const severities[] = { "info", "warning", "serious" };
     json_t *text = json_object();
-    bool ok = text && set(text, "severity", json_string(severities[severity])) &&
-              set(text, "reason", json_string(reason)) &&
-              (!source || set(text, "source", loose_text(source))) &&
-              (!detail || set(text, "detail", loose_text(detail)));
 
-    if (!ok) {
-        json_decref(text);
-        text = NULL;
-    }
-    return dz_ledger_note(v, tmpfd, DZ_LEAF_ALARM, 0, NULL, 0, text, NULL, err);
+    if (text && set(text, "severity", json_string(severities[severity])) &&
+        set(text, "reason", json_string(reason)) &&
+        (!source || set(text, "source", loose_text(source))) &&
+        (!detail || set(text, "detail", loose_text(detail))))
+        return text;
+    json_decref(text);
+    return NULL;
+}
+
+dz_status dz_alarm_note(struct dz_vault *v, int tmpfd, enum dz_alarm_severity severity,
+                        const char *reason, const char *source, const char *detail, dz_err *err) {
+    return dz_ledger_note(v, tmpfd, DZ_LEAF_ALARM, 0, NULL, 0,
+                          text_of(severity, reason, source, detail), NULL, err);
 }
 
 dz_status dz_alarm_raise(struct dz_vault *v, enum dz_alarm_severity severity, const char *reason,
                          const char *source, const char *detail, dz_err *err) {
-    char tmp[DZ_VAULT_TMP_NAME];
-    int tmpfd;
-    dz_status s;
-
-    DZ_TRY(dz_vault_tmp_make(v, tmp, &tmpfd, err));
-    s = dz_alarm_note(v, tmpfd, severity, reason, source, detail, err);
-    dz_vault_tmp_drop(v, tmp, tmpfd);
-    return s;
+    return dz_ledger_add(v, DZ_LEAF_ALARM, 0, NULL, 0, text_of(severity, reason, source, detail),
+                         NULL, err);
 }

@@ -18,8 +18,8 @@ bool dz_held(const struct dz_ledger *ledger, const uint8_t file[DZ_SHA256_BYTES]
     return false;
 }
 
-dz_status dz_hold_add(struct dz_vault *v, int tmpfd, const struct dz_snapshot *snap,
-                      const char *why, uint64_t *ret_leaf, dz_err *err) {
+dz_status dz_hold_add(struct dz_vault *v, const struct dz_snapshot *snap, const char *why,
+                      uint64_t *ret_leaf, dz_err *err) {
     dz_leaf_object object = { .type = DZ_LEAF_OBJ_COMMIT };
     char id[DZ_SNAPSHOT_ID_TEXT];
 
@@ -29,6 +29,6 @@ dz_status dz_hold_add(struct dz_vault *v, int tmpfd, const struct dz_snapshot *s
                        DZ_HOLD_WHY_MAX);
     memcpy(object.name, snap->file, sizeof object.name);
     dz_snapshot_id_text(snap->commit.id, id);
-    return dz_ledger_note(v, tmpfd, DZ_LEAF_HOLD, 0, &object, 1,
-                          json_pack("{s:s,s:s}", "snapshot", id, "why", why), ret_leaf, err);
+    return dz_ledger_add(v, DZ_LEAF_HOLD, 0, &object, 1,
+                         json_pack("{s:s,s:s}", "snapshot", id, "why", why), ret_leaf, err);
 }

@@ -13,6 +13,6 @@ enum { DZ_HOLD_WHY_MAX = 2000 }; /* bytes of UTF-8 */
 bool dz_held(const struct dz_ledger *ledger, const uint8_t file[DZ_SHA256_BYTES]);
 
 /* Holds a snapshot.  *ret_leaf names the hold.
- * DZ_E_USAGE (`why` is empty, too long, or no UTF-8), else as dz_ledger_note(). */
-dz_status dz_hold_add(struct dz_vault *v, int tmpfd, const struct dz_snapshot *snap,
-                      const char *why, uint64_t *ret_leaf, dz_err *err) DZ_MUST_CHECK;
+ * DZ_E_USAGE (`why` is empty, too long, or no UTF-8), else as dz_ledger_add(). */
+dz_status dz_hold_add(struct dz_vault *v, const struct dz_snapshot *snap, const char *why,
+                      uint64_t *ret_leaf, dz_err *err) DZ_MUST_CHECK;

@@ -54,27 +54,12 @@ static int64_t boot_us(void) {
 
 /* --- leaves ----------------------------------------------------------------------------------- */
 
-static dz_status note(struct holder *h, enum dz_leaf_kind kind, json_t *text, dz_err *err) {
-    char tmp[DZ_VAULT_TMP_NAME];
-    dz_status s;
-    int tmpfd;
-
-    s = dz_vault_tmp_make(h->v, tmp, &tmpfd, err);
-    if (s != DZ_OK) {
-        json_decref(text);
-        return s;
-    }
-    s = dz_ledger_note(h->v, tmpfd, kind, 0, NULL, 0, text, NULL, err);
-    dz_vault_tmp_drop(h->v, tmp, tmpfd);
-    return s;
-}
-
 static dz_status note_open(struct holder *h, const char *event, const char *who, int64_t life_us,
                            dz_err *err) {
-    DZ_TRY(note(h, DZ_LEAF_OPEN,
-                json_pack("{s:s, s:s, s:I}", "event", event, "by", who, "seconds",
-                          (json_int_t) (life_us / 1000000)),
-                err));
+    DZ_TRY(dz_ledger_add(h->v, DZ_LEAF_OPEN, 0, NULL, 0,
+                         json_pack("{s:s, s:s, s:I}", "event", event, "by", who, "seconds",
+                                   (json_int_t) (life_us / 1000000)),
+                         NULL, err));
     /* the leaf above is what counts; the alarm tells people */
     DZ_IGNORE(dz_alarm_raise(h->v, DZ_ALARM_WARNING, "vault-opened", NULL, who, NULL));
     syslog(LOG_AUTHPRIV | LOG_WARNING, "vault %s is %s for %lld s", h->v->path, event,
@@ -457,7 +442,8 @@ static dz_status finish(struct holder *h, dz_err *err) {
     forget_shares(h);
     (void) unlink(h->path);
     if (was_open)
-        s = note(h, DZ_LEAF_CLOSE, json_pack("{s:s}", "why", h->why), err);
+        s = dz_ledger_add(h->v, DZ_LEAF_CLOSE, 0, NULL, 0, json_pack("{s:s}", "why", h->why), NULL,
+                          err);
     syslog(LOG_AUTHPRIV | LOG_NOTICE, "vault %s is closed: %s", h->v->path, h->why);
     if (h->asker >= 0)
         (void) (s == DZ_OK ? answer(h->asker, DZ_OK, NULL, 0) : answer_failure(h->asker, err));

@@ -129,3 +129,19 @@ dz_status dz_ledger_note(struct dz_vault *v, int tmpfd, enum dz_leaf_kind kind, 
     return dz_vault_note(v, tmpfd, kind, flags, objects, n,
                          (dz_slice){ (const uint8_t *) bytes, strlen(bytes) }, ret_index, err);
 }
+
+dz_status dz_ledger_add(struct dz_vault *v, enum dz_leaf_kind kind, uint16_t flags,
+                        const dz_leaf_object *objects, size_t n, json_t *text, uint64_t *ret_index,
+                        dz_err *err) {
+    char tmp[DZ_VAULT_TMP_NAME];
+    int tmpfd;
+    dz_status s = dz_vault_tmp_make(v, tmp, &tmpfd, err);
+
+    if (s != DZ_OK) {
+        json_decref(text);
+        return s;
+    }
+    s = dz_ledger_note(v, tmpfd, kind, flags, objects, n, text, ret_index, err);
+    dz_vault_tmp_drop(v, tmp, tmpfd);
+    return s;
+}

@@ -55,3 +55,7 @@ const char *dz_ledger_text(const dz_ledger_leaf *l, const char *member);
 dz_status dz_ledger_note(struct dz_vault *v, int tmpfd, enum dz_leaf_kind kind, uint16_t flags,
                          const dz_leaf_object *objects, size_t n, json_t *text, uint64_t *ret_index,
                          dz_err *err) DZ_MUST_CHECK;
+/* The same for who is no writer: makes a writer's directory for it. */
+dz_status dz_ledger_add(struct dz_vault *v, enum dz_leaf_kind kind, uint16_t flags,
+                        const dz_leaf_object *objects, size_t n, json_t *text, uint64_t *ret_index,
+                        dz_err *err) DZ_MUST_CHECK;

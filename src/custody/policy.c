@@ -95,8 +95,7 @@ void dz_policies_release(struct dz_policies *p) {
 }
 
 static dz_status check(const char *source, const dz_keep *keep, dz_err *err) {
-    if (!dz_source_name_ok(source))
-        return DZ_FAIL(err, DZ_E_USAGE, "\"%.100s\" cannot be a source's name", source);
+    DZ_TRY(dz_source_name_check(source, err));
     if (keep->minimum_days > DZ_KEEP_DAYS_MAX || keep->daily > DZ_KEEP_DAYS_MAX ||
         keep->monthly > DZ_KEEP_DAYS_MAX || keep->yearly > DZ_KEEP_DAYS_MAX)
         return DZ_FAIL(err, DZ_E_USAGE, "a rule may be at most %d", DZ_KEEP_DAYS_MAX);
@@ -105,8 +104,7 @@ static dz_status check(const char *source, const dz_keep *keep, dz_err *err) {
     return DZ_OK;
 }
 
-dz_status dz_policy_set(struct dz_vault *v, int tmpfd, const char *source, const dz_keep *keep,
-                        dz_err *err) {
+dz_status dz_policy_set(struct dz_vault *v, const char *source, const dz_keep *keep, dz_err *err) {
     DZ_AUTO(dz_ledger) ledger = NULL;
     struct dz_policies p = { 0 };
     const dz_policy *old;
@@ -125,10 +123,10 @@ dz_status dz_policy_set(struct dz_vault *v, int tmpfd, const char *source, const
     dz_policies_release(&p);
     if (s != DZ_OK)
         return s;
-    return dz_ledger_note(v, tmpfd, DZ_LEAF_POLICY, 0, NULL, 0,
-                          json_pack("{s:s,s:s,s:i,s:i,s:i,s:i,s:s}", "event", "set", "source",
-                                    source, "minimum", (int) keep->minimum_days, "daily",
-                                    (int) keep->daily, "monthly", (int) keep->monthly, "yearly",
-                                    (int) keep->yearly, "timezone", keep->zone),
-                          NULL, err);
+    return dz_ledger_add(v, DZ_LEAF_POLICY, 0, NULL, 0,
+                         json_pack("{s:s,s:s,s:i,s:i,s:i,s:i,s:s}", "event", "set", "source",
+                                   source, "minimum", (int) keep->minimum_days, "daily",
+                                   (int) keep->daily, "monthly", (int) keep->monthly, "yearly",
+                                   (int) keep->yearly, "timezone", keep->zone),
+                         NULL, err);
 }

@@ -49,6 +49,6 @@ const char *dz_keep_loosens(const dz_keep *from, const dz_keep *to);
 
 /* Sets a source's rules, with a POLICY leaf.
  * DZ_E_USAGE (source, zone, a number beyond DZ_KEEP_DAYS_MAX), DZ_E_POLICY (loosens; names what),
- * else as dz_ledger_note(). */
-dz_status dz_policy_set(struct dz_vault *v, int tmpfd, const char *source, const dz_keep *keep,
+ * else as dz_ledger_add(). */
+dz_status dz_policy_set(struct dz_vault *v, const char *source, const dz_keep *keep,
                         dz_err *err) DZ_MUST_CHECK;

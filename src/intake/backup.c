@@ -972,10 +972,7 @@ dz_status dz_backup_run(struct dz_vault *v, const struct dz_backup_how *how,
     struct dz_commit c = { 0 };
     dz_status s;
 
-    if (!dz_source_name_ok(how->source))
-        return DZ_FAIL(err, DZ_E_USAGE,
-                       "a source is named by letters, digits, '.', '_' and '-', at most %d bytes",
-                       DZ_SOURCE_NAME_MAX);
+    DZ_TRY(dz_source_name_check(how->source, err));
     (void) pthread_mutex_init(&b.lock, NULL);
     (void) pthread_cond_init(&b.changed, NULL);
     b.dirs_max = raise_file_limit();

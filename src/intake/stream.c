@@ -145,10 +145,7 @@ dz_status dz_stream_run(struct dz_vault *v, const struct dz_stream_how *how,
     struct dz_commit c = { 0 };
     dz_status s;
 
-    if (!dz_source_name_ok(how->source))
-        return DZ_FAIL(err, DZ_E_USAGE,
-                       "a source is named by letters, digits, '.', '_' and '-', at most %d bytes",
-                       DZ_SOURCE_NAME_MAX);
+    DZ_TRY(dz_source_name_check(how->source, err));
     if (!dz_stream_name_ok(how->name))
         return DZ_FAIL(err, DZ_E_USAGE, "a stream's file is named by one component of a path");
     s = run(&st, &c, err);

@@ -20,6 +20,14 @@ bool dz_source_name_ok(const char *name) {
     return true;
 }
 
+dz_status dz_source_name_check(const char *name, dz_err *err) {
+    if (dz_source_name_ok(name))
+        return DZ_OK;
+    return DZ_FAIL(err, DZ_E_USAGE,
+                   "a source is named by letters, digits, '.', '_' and '-', at most %d bytes",
+                   DZ_SOURCE_NAME_MAX);
+}
+
 void dz_commit_release(struct dz_commit *c) {
     free(c->host);
     dz_buf_release(&c->packs);

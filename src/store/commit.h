@@ -18,6 +18,8 @@ enum {
 
 /* Names: letters, digits, '.', '_', '-' and bytes >= 0x80; no leading '.' or '-'. */
 bool dz_source_name_ok(const char *name);
+/* The same, said: DZ_E_USAGE. */
+dz_status dz_source_name_check(const char *name, dz_err *err) DZ_MUST_CHECK;
 
 /* Something that could not be kept as it was. */
 typedef struct dz_problem {

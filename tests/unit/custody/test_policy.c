@@ -31,17 +31,17 @@ static void what_loosens_is_refused_and_nothing_is_written(void **state) {
 
     (void) state;
     custody_open(&c, 1, 0, 0);
-    assert_int_equal(dz_policy_set(c.v, c.tmpfd, "s", &rows[0].keep, &err), DZ_E_POLICY);
+    assert_int_equal(dz_policy_set(c.v, "s", &rows[0].keep, &err), DZ_E_POLICY);
     assert_non_null(strstr(err.what, "60"));
-    assert_int_equal(dz_policy_set(c.v, c.tmpfd, "s", &usual, NULL), DZ_OK);
+    assert_int_equal(dz_policy_set(c.v, "s", &usual, NULL), DZ_OK);
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        assert_int_equal(dz_policy_set(c.v, c.tmpfd, "s", &rows[i].keep, &err), DZ_E_POLICY);
+        assert_int_equal(dz_policy_set(c.v, "s", &rows[i].keep, &err), DZ_E_POLICY);
         assert_non_null(strstr(err.what, rows[i].what));
     }
     tighter.minimum_days = 365;
-    assert_int_equal(dz_policy_set(c.v, c.tmpfd, "s", &tighter, NULL), DZ_OK);
-    assert_int_equal(dz_policy_set(c.v, c.tmpfd, "s", &usual, NULL), DZ_E_POLICY);
-    assert_int_equal(dz_policy_set(c.v, c.tmpfd, "other", &usual, NULL), DZ_OK);
+    assert_int_equal(dz_policy_set(c.v, "s", &tighter, NULL), DZ_OK);
+    assert_int_equal(dz_policy_set(c.v, "s", &usual, NULL), DZ_E_POLICY);
+    assert_int_equal(dz_policy_set(c.v, "other", &usual, NULL), DZ_OK);
     assert_int_equal(dz_ledger_read(c.v, &l, NULL), DZ_OK);
     assert_int_equal(l->size, 4); /* genesis, and three that were taken */
     custody_close(&c);
@@ -91,13 +91,13 @@ static void nonsense_is_refused(void **state) {
 
     (void) state;
     custody_open(&c, 3, 0, 0);
-    assert_int_equal(dz_policy_set(c.v, c.tmpfd, "", &keep, NULL), DZ_E_USAGE);
-    assert_int_equal(dz_policy_set(c.v, c.tmpfd, "a/b\n", &keep, NULL), DZ_E_USAGE);
+    assert_int_equal(dz_policy_set(c.v, "", &keep, NULL), DZ_E_USAGE);
+    assert_int_equal(dz_policy_set(c.v, "a/b\n", &keep, NULL), DZ_E_USAGE);
     keep.daily = DZ_KEEP_DAYS_MAX + 1;
-    assert_int_equal(dz_policy_set(c.v, c.tmpfd, "s", &keep, NULL), DZ_E_USAGE);
+    assert_int_equal(dz_policy_set(c.v, "s", &keep, NULL), DZ_E_USAGE);
     keep = usual;
     (void) snprintf(keep.zone, sizeof keep.zone, "%s", "Asia/Nowhere");
-    assert_int_equal(dz_policy_set(c.v, c.tmpfd, "s", &keep, NULL), DZ_E_USAGE);
+    assert_int_equal(dz_policy_set(c.v, "s", &keep, NULL), DZ_E_USAGE);
     custody_close(&c);
 }
 
