@@ -118,3 +118,14 @@ static inline void ssh_sign(const struct ssh_signer *s, const char *name_space, 
     ssh_put_key(s, &key);
     ssh_put_blob(dz_buf_slice(&key), name_space, dz_buf_slice(&signature), ret_blob);
 }
+
+/* The line of operator `i`, called op`i`, from the seed `i`; the caller frees it. */
+static inline char *ssh_operator_line(unsigned i) {
+    struct ssh_signer s = ssh_signer_of((uint8_t) i, false);
+    dz_buf line = { 0 };
+    char name[16];
+
+    (void) snprintf(name, sizeof name, "op%u", i);
+    ssh_put_line(&s, name, &line);
+    return (char *) line.data;
+}

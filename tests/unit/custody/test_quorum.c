@@ -55,15 +55,8 @@ static void begin(struct log *l, unsigned n, unsigned k) {
     *l = (struct log){ .now_us = MADE };
     l->ledger.leaves = l->leaves;
     l->ledger.tail_us = INT64_MIN;
-    for (unsigned i = 0; i < n; i++) {
-        struct ssh_signer s = ssh_signer_of((uint8_t) (i + 1), false);
-        dz_buf line = { 0 };
-        char name[16];
-
-        (void) snprintf(name, sizeof name, "op%u", i + 1);
-        ssh_put_line(&s, name, &line);
-        l->lines[i] = (char *) line.data;
-    }
+    for (unsigned i = 0; i < n; i++)
+        l->lines[i] = ssh_operator_line(i + 1);
     l->start = (struct dz_quorum_start){ .vault = { { 'v' } },
                                          .fingerprint = FINGERPRINT,
                                          .operators = l->lines,

@@ -46,15 +46,8 @@ static inline void custody_open(struct custody_vault *c, uint8_t id, unsigned n,
                     access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
     assert_non_null(mkdtemp(c->dir));
     (void) snprintf(c->path, sizeof c->path, "%s/vault", c->dir);
-    for (unsigned i = 0; i < n; i++) {
-        struct ssh_signer s = ssh_signer_of((uint8_t) (i + 1), false);
-        dz_buf line = { 0 };
-        char name[16];
-
-        (void) snprintf(name, sizeof name, "op%u", i + 1);
-        ssh_put_line(&s, name, &line);
-        lines[i] = (char *) line.data;
-    }
+    for (unsigned i = 0; i < n; i++)
+        lines[i] = ssh_operator_line(i + 1);
     how.path = c->path;
     how.operators = lines;
     if (dz_vault_create(&how, root, &vault, NULL, &err) != DZ_OK ||
