@@ -91,6 +91,13 @@ fresh_loop() {
   mount -o loop "$B/loop.img" "$B/loop"
 }
 
+# ext4 walks past inodes that were freed in the last minute whenever it makes one (`recently_deleted`), and the tree
+# before has just been removed. Nobody restores onto that: wait until it is over, for every peer and the limit alike.
+settle() {
+  sync
+  sleep 65
+}
+
 restore_once() { # PEER FILESYSTEM REP
   local peer=$1 filesystem=$2 rep=$3 target=$B/restored command
   if [ "$filesystem" = loop ]; then
@@ -98,6 +105,7 @@ restore_once() { # PEER FILESYSTEM REP
     target=$B/loop/restored
   else
     rm -rf "$target"
+    settle
   fi
   if [ "$peer" = limit ]; then
     sync
