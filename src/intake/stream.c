@@ -4,8 +4,8 @@
 #include <time.h>
 
 #include "core/clock.h"
+#include "intake/gather.h"
 #include "intake/read_file.h"
-#include "store/manifest.h"
 
 struct stream {
     struct dz_vault *v;
@@ -13,10 +13,9 @@ struct stream {
     struct dz_session *session;
     struct dz_chunker *chunker;
     struct dz_lane *lane;
-    struct dz_sink sink;
     struct dz_file_reader *reader;
     struct dz_content_builder *content;
-    struct dz_manifest_builder *manifest;
+    struct dz_gather gather;
     struct dz_hasher *hasher;
     struct dz_features features;
     struct dz_span span;
@@ -31,18 +30,14 @@ bool dz_stream_name_ok(const char *name) {
            strcmp(name, "..") != 0;
 }
 
-static dz_status open_all(struct stream *st, dz_err *err) {
+static dz_status open_all(struct stream *st, struct dz_commit *c, dz_err *err) {
     struct dz_vault *v = st->v;
-    uint8_t seed[DZ_KEY_BYTES];
 
     DZ_TRY(dz_chunker_new(v->host->chunk, DZ_CHUNKER_DEFAULTS, &st->chunker, err));
     DZ_TRY(dz_session_begin(v, &st->session, err));
     DZ_TRY(dz_session_lane(st->session, &st->lane, err));
-    st->sink = dz_lane_sink(st->lane);
-    dz_key_derive(v->host->chunk, "manifest cuts", (dz_slice){ 0 }, seed);
-    DZ_TRY(
-        dz_manifest_builder_new(&st->sink, v->host->name, dz_load_le(seed, 8), &st->manifest, err));
-    DZ_TRY(dz_content_builder_new(&st->sink, v->host->name, &st->content, err));
+    DZ_TRY(dz_gather_open(&st->gather, v, st->lane, c, err));
+    DZ_TRY(dz_content_builder_new(&st->gather.sink, v->host->name, &st->content, err));
     DZ_TRY(dz_hasher_new(&st->hasher, err));
     return dz_file_reader_new(st->chunker, st->lane, &st->reader, err);
 }
@@ -53,7 +48,7 @@ static void close_all(struct stream *st) {
     dz_file_reader_free(st->reader);
     dz_hasher_free(st->hasher);
     dz_content_builder_free(st->content);
-    dz_manifest_builder_free(st->manifest);
+    dz_gather_close(&st->gather);
     dz_session_free(st->session);
     dz_chunker_free(st->chunker);
 }
@@ -89,11 +84,12 @@ static dz_status take_all(struct stream *st, dz_err *err) {
 static dz_status add_entry(struct stream *st, dz_err *err) {
     uint8_t identity[DZ_SHA256_BYTES], digest_key[DZ_KEY_BYTES];
     struct timespec now;
+    bool added;
     dz_entry e;
 
     dz_hasher_final(st->hasher, identity);
     DZ_TRY(dz_content_builder_finish(st->content, &st->fields, err));
-    dz_key_derive(st->v->host->name, "content digest", (dz_slice){ 0 }, digest_key);
+    dz_gather_digest_key(st->v, digest_key);
     dz_features_put(&st->features, st->how->name, digest_key, identity, &st->fields);
     explicit_bzero(digest_key, sizeof digest_key);
     if (!dz_buf_ok(&st->fields))
@@ -110,7 +106,8 @@ static dz_status add_entry(struct stream *st, dz_err *err) {
         .size = st->size,
         .fields = dz_buf_slice(&st->fields),
     };
-    return dz_manifest_builder_add(st->manifest, &e, err);
+    DZ_TRY(dz_gather_add(&st->gather, &e, &added, err));
+    return added ? DZ_OK : DZ_E_USAGE;
 }
 
 static dz_status fill_commit(const struct stream *st, struct dz_commit *c, dz_err *err) {
@@ -128,15 +125,10 @@ static dz_status fill_commit(const struct stream *st, struct dz_commit *c, dz_er
 
 static dz_status run(struct stream *st, struct dz_commit *c, dz_err *err) {
     DZ_TRY(fill_commit(st, c, err));
-    DZ_TRY(open_all(st, err));
+    DZ_TRY(open_all(st, c, err));
     DZ_TRY(take_all(st, err));
     DZ_TRY(add_entry(st, err));
-    DZ_TRY(dz_manifest_builder_finish(st->manifest, &c->root, err));
-    c->files = 1;
-    c->bytes = st->size;
-    c->ref_root = c->root.ref;
-    c->opened = true;
-    return dz_session_commit(st->session, c, err);
+    return dz_gather_commit(&st->gather, st->session, err);
 }
 
 dz_status dz_stream_run(struct dz_vault *v, const struct dz_stream_how *how,

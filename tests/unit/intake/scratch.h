@@ -33,5 +33,5 @@ struct dz_vault *scratch_open(struct scratch *s, bool unlocked);
 
 /* Runs `argv` and waits.  Its exit code, or -1. */
 int scratch_run(const char *const *argv);
-/* Sleeps until files changed before this call count as settled (intake/backup.c, tick_ns). */
+/* Sleeps until files changed before this call count as settled (intake/local.c, tick_ns). */
 void scratch_settle(void);
