@@ -453,11 +453,25 @@ class Vault:
             for what in [(6, self.config_hash), key("recipient"), key("log_public")]:
                 need(what in self.leaves[0]["objects"], "does not bind vault.yaml and its keys")
 
+    def removed(self):
+        """Names of the commit records that the log says were removed: announced, and done six days later."""
+        announced, removed = {}, set()
+        for leaf in self.leaves:
+            for name in [name for kind, name in leaf["objects"] if kind == 1]:
+                if leaf["kind"] == 5:
+                    announced.setdefault(name, leaf["time_us"])
+                if leaf["kind"] == 6 and leaf["time_us"] - announced.get(name, leaf["time_us"]) >= 6 * 86400 * 10**6:
+                    removed.add(name)
+        return removed
+
     def snapshots(self):
         """(index of leaf, commit) of each snapshot in the order of the log."""
+        removed = self.removed()
         for index, leaf in enumerate(self.leaves):
             named = [name for kind, name in leaf["objects"] if kind == 1] if leaf["kind"] == 2 else []
             for name in named:
+                if name in removed:
+                    continue
                 if name in self.commits:
                     yield index, self.commits[name]
                 else:

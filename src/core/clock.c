@@ -4,11 +4,26 @@
 #include <string.h>
 #include <time.h>
 
+int64_t dz_clock_ahead_us;
+
 int64_t dz_now_us(void) {
     struct timespec ts;
 
     (void) clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+    return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000 + dz_clock_ahead_us;
+}
+
+void dz_clock_sample(struct dz_clock_sample *ret) {
+    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    struct timespec ts;
+
+    *ret = (struct dz_clock_sample){ .wall_us = dz_now_us() };
+    (void) clock_gettime(CLOCK_BOOTTIME, &ts);
+    ret->up_us = (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000 + dz_clock_ahead_us;
+    if (f && fgets(ret->boot, sizeof ret->boot, f))
+        ret->boot[strcspn(ret->boot, "\n")] = '\0';
+    if (f)
+        (void) fclose(f);
 }
 
 void dz_time_text(int64_t us, char ret_text[DZ_TIME_TEXT]) {

@@ -6,6 +6,17 @@
 
 /* UTC now, microseconds since 1970. */
 int64_t dz_now_us(void);
+/* Added to all clocks of this page: how tests let weeks go by.  Set before threads start. */
+extern int64_t dz_clock_ahead_us; /* 0 */
+
+/* The clocks of one moment, to tell later whether the wall clock was moved. */
+enum { DZ_BOOT_TEXT = 37 };
+struct dz_clock_sample {
+    char boot[DZ_BOOT_TEXT]; /* of this boot: /proc/sys/kernel/random/boot_id; "" when unknown */
+    int64_t up_us;           /* since then, time asleep included (CLOCK_BOOTTIME) */
+    int64_t wall_us;         /* as dz_now_us() */
+};
+void dz_clock_sample(struct dz_clock_sample *ret);
 
 /* "2026-11-22T09:30:00+09:00" in the local zone, and NUL. */
 enum { DZ_TIME_TEXT = 40 };

@@ -95,7 +95,7 @@ static dz_status run(struct dz_backup *b, struct dz_commit *c, dz_err *err) {
     if (s == DZ_OK)
         s = dz_gather_commit(&a.gather, b->session, err);
     if (s == DZ_OK) /* the snapshot stands; without a new cache the next run reads more */
-        DZ_IGNORE(dz_path_writer_finish(a.cache, NULL));
+        DZ_IGNORE(dz_path_writer_finish(a.cache, c->id, NULL));
     dz_backup_assembler_close(&a);
     return s;
 }

@@ -1,5 +1,6 @@
 #include "intake/path_cache.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -9,9 +10,9 @@
 #include "store/packlist.h"
 
 /* Header, 64 bytes: magic, version, time of the run, bytes of records, slots, packs, checksum of
- * their list.  Then the records: synthetic nonce (16), ciphertext.  Then the table: tag (8), offset
- * and length (8), open addressing; length 0 is an empty slot.  Then the packs that were there: the
- * first 8 bytes of each name.  Records rest on what those packs hold. */
+ * their list, begin of the snapshot's id.  Then the records: synthetic nonce (16), ciphertext. Then
+ * the table: tag (8), offset and length (8), open addressing; length 0 is an empty slot.  Then the
+ * packs that were there: the first 8 bytes of each name.  Records rest on what those packs hold. */
 static const uint8_t magic[8] = { 'D', 'Z', 'P', 'A', 'T', 'H', '1', '\n' };
 enum {
     VERSION = 1,
@@ -22,6 +23,8 @@ enum {
     FLUSH_BYTES = 1 << 20,
     PROBES_MAX = 4096,
     PACK_BYTES = 8,
+    SNAPSHOT_AT = 56,
+    SNAPSHOT_BYTES = 8,
 };
 static const int64_t cycle_us = 30LL * 86400 * 1000000;
 
@@ -105,28 +108,34 @@ static int by_prefix(const void *key, const void *id) {
     return memcmp(key, id, PACK_BYTES);
 }
 
-/* True when every pack that the records rest on is still there and sound: otherwise all is read
- * again, and what was lost is stored anew. */
+static bool listed(const struct dz_packlist *l, const uint8_t prefix[PACK_BYTES]) {
+    return l->n && bsearch(prefix, l->ids, l->n, sizeof *l->ids, by_prefix);
+}
+
+/* True when every pack that the records rest on is still there and sound, or was removed by prune,
+ * which keeps what the cache's snapshot needs: otherwise all is read again, and what was lost is
+ * stored anew. */
 static bool packs_are_there(int fd, uint64_t at, uint64_t n, const uint8_t sum[8],
-                            const struct dz_packlist *packs) {
+                            const struct dz_packlist *packs, const struct dz_packlist *pruned) {
     dz_autobuf dz_buf list = { 0 };
     uint8_t hash[DZ_SHA256_BYTES];
 
-    if (n > packs->n || !dz_buf_extend(&list, (size_t) n * PACK_BYTES) ||
+    if (!dz_buf_extend(&list, (size_t) n * PACK_BYTES) ||
         dz_pread_all(fd, list.data, list.len, (off_t) at) < 0)
         return false;
     dz_sha256(dz_buf_slice(&list), hash);
     if (memcmp(hash, sum, 8) != 0)
         return false;
     for (uint64_t i = 0; i < n; i++)
-        if (!bsearch(list.data + i * PACK_BYTES, packs->ids, packs->n, sizeof *packs->ids,
-                     by_prefix))
+        if (!listed(packs, list.data + i * PACK_BYTES) &&
+            !listed(pruned, list.data + i * PACK_BYTES))
             return false;
     return true;
 }
 
 /* Takes the file's header and table in; false leaves the cache empty. */
-static bool take(struct dz_path_cache *c, const struct dz_packlist *packs) {
+static bool take(struct dz_path_cache *c, const struct dz_packlist *packs,
+                 const struct dz_packlist *pruned) {
     uint8_t h[HEADER_BYTES];
     struct stat st;
     uint64_t records, slots, n_packs, table_at;
@@ -142,7 +151,7 @@ static bool take(struct dz_path_cache *c, const struct dz_packlist *packs) {
         HEADER_BYTES + records + slots * SLOT_BYTES + n_packs * PACK_BYTES != (uint64_t) st.st_size)
         return false;
     table_at = HEADER_BYTES + records;
-    if (!packs_are_there(c->fd, table_at + slots * SLOT_BYTES, n_packs, h + 48, packs))
+    if (!packs_are_there(c->fd, table_at + slots * SLOT_BYTES, n_packs, h + 48, packs, pruned))
         return false;
     if (!dz_buf_extend(&c->table, (size_t) (slots * SLOT_BYTES)) ||
         dz_pread_all(c->fd, c->table.data, c->table.len, (off_t) table_at) < 0) {
@@ -158,7 +167,7 @@ static bool take(struct dz_path_cache *c, const struct dz_packlist *packs) {
 dz_status dz_path_cache_open(struct dz_vault *v, const char *source,
                              struct dz_path_cache **ret_cache, dz_err *err) {
     struct dz_path_cache *c = NULL;
-    struct dz_packlist packs = { 0 };
+    struct dz_packlist packs = { 0 }, pruned = { 0 };
     uint8_t context[DZ_KEY_BYTES];
     char name[NAME_TEXT];
 
@@ -172,10 +181,12 @@ dz_status dz_path_cache_open(struct dz_vault *v, const char *source,
     cache_name(context, name);
     explicit_bzero(context, sizeof context);
     c->fd = dz_os->openat(v->cachefd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
-    if (c->fd >= 0 && !take(c, &packs)) {
+    dz_packlist_pruned(v, &pruned);
+    if (c->fd >= 0 && !take(c, &packs, &pruned)) {
         (void) dz_os->close(c->fd);
         c->fd = -1;
     }
+    dz_packlist_release(&pruned);
     dz_packlist_release(&packs);
     *ret_cache = c;
     return DZ_OK;
@@ -323,7 +334,8 @@ dz_status dz_path_writer_add(struct dz_path_writer *w, const struct dz_path_key 
     return w->pending.len >= FLUSH_BYTES || !to ? flush(w, err) : DZ_OK;
 }
 
-dz_status dz_path_writer_finish(struct dz_path_writer *w, dz_err *err) {
+dz_status dz_path_writer_finish(struct dz_path_writer *w,
+                                const uint8_t snapshot[DZ_SNAPSHOT_ID_BYTES], dz_err *err) {
     uint64_t n = w->slots.len / SLOT_BYTES, slots = n + n / 4 + 16;
     dz_autobuf dz_buf table = { 0 };
     uint8_t header[HEADER_BYTES] = { 0 };
@@ -362,8 +374,46 @@ dz_status dz_path_writer_finish(struct dz_path_writer *w, dz_err *err) {
     dz_store_le(header + 32, 8, slots);
     dz_store_le(header + 40, 8, n_packs);
     memcpy(header + 48, hash, 8);
+    memcpy(header + SNAPSHOT_AT, snapshot, SNAPSHOT_BYTES);
     if (dz_os->pwrite(w->fd, header, sizeof header, 0) != (ssize_t) sizeof header)
         return DZ_FAIL_ERRNO(err, "writing the path cache");
     w->fd = -1;
     return dz_durable_replace_temp(w->tmpfd, w->temp, fd, w->v->cachefd, w->name, err);
+}
+
+/* --- when snapshots go ------------------------------------------------------------------------ */
+
+static bool lives(int cachefd, const char *name, const uint8_t *ids, size_t n) {
+    int fd = dz_os->openat(cachefd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+    uint8_t h[HEADER_BYTES];
+    bool alive = false;
+
+    if (fd < 0)
+        return false;
+    if (dz_pread_all(fd, h, sizeof h, 0) == 0)
+        for (size_t i = 0; i < n && !alive; i++)
+            alive = memcmp(ids + i * DZ_SNAPSHOT_ID_BYTES, h + SNAPSHOT_AT, SNAPSHOT_BYTES) == 0;
+    (void) dz_os->close(fd);
+    return alive;
+}
+
+dz_status dz_path_caches_keep(struct dz_vault *v, const uint8_t *ids, size_t n, dz_err *err) {
+    int twin = dz_os->openat(v->cachefd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
+    dz_status s = DZ_OK;
+    struct dirent *e;
+
+    if (!d) {
+        if (twin >= 0)
+            (void) dz_os->close(twin);
+        return DZ_FAIL_ERRNO(err, "listing caches");
+    }
+    while (s == DZ_OK && (e = readdir(d)))
+        if (strncmp(e->d_name, "path-", 5) == 0 && !lives(v->cachefd, e->d_name, ids, n) &&
+            dz_os->unlinkat(v->cachefd, e->d_name, 0) < 0 && errno != ENOENT)
+            s = DZ_FAIL_ERRNO(err, "dropping the path cache of a removed snapshot");
+    (void) closedir(d);
+    if (s == DZ_OK && dz_os->fsync(v->cachefd) < 0)
+        s = DZ_FAIL_ERRNO(err, "dropping path caches");
+    return s;
 }

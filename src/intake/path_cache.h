@@ -5,8 +5,9 @@
  * The file holds no path and no content that its keys alone would show: each record is found by,
  * and encrypted under, a keyed hash of what only the live tree knows.  Who has the host keys and
  * the disk, but not the tree, can count records and confirm guesses (docs/design/leakage.md).
- * A record that is damaged does not open, and its file is read again; and a cache whose packs are
- * no longer all there and sound is not used: the cache can be lost, never wrong.
+ * A record that is damaged does not open, and its file is read again; a cache whose packs are no
+ * longer all there and sound, but for those that prune removed, is not used; and one whose snapshot
+ * is removed goes first: the cache can be lost, never wrong.
  * Layout: docs/format/cache.md.
  *
  * A reader may be used by many threads, each with a dz_path_window of its own; a writer belongs to
@@ -16,6 +17,7 @@
 #include <sys/stat.h>
 
 #include "crypto/keys.h"
+#include "store/commit.h"
 #include "store/vault.h"
 
 enum { DZ_PATH_WINDOW = 128 << 10, DZ_PATH_VALUE_MAX = 1 << 20 };
@@ -69,5 +71,13 @@ DZ_DEFINE_AUTO(dz_path_writer, dz_path_writer_free)
 /* Remembers one file.  DZ_E_IO, DZ_E_NOMEM. */
 dz_status dz_path_writer_add(struct dz_path_writer *w, const struct dz_path_key *key,
                              dz_slice value, dz_err *err) DZ_MUST_CHECK;
-/* Replaces the source's cache.  DZ_E_IO, DZ_E_NOMEM. */
-dz_status dz_path_writer_finish(struct dz_path_writer *w, dz_err *err) DZ_MUST_CHECK;
+/* Replaces the source's cache.  `snapshot` is the one that has all that is remembered: the cache
+ * lives as long as it.  DZ_E_IO, DZ_E_NOMEM. */
+dz_status dz_path_writer_finish(struct dz_path_writer *w,
+                                const uint8_t snapshot[DZ_SNAPSHOT_ID_BYTES],
+                                dz_err *err) DZ_MUST_CHECK;
+
+/* Drops the caches whose snapshot is none of `ids` (n of them, DZ_SNAPSHOT_ID_BYTES each): what
+ * they remember may be removed with it.  DZ_E_IO. */
+dz_status dz_path_caches_keep(struct dz_vault *v, const uint8_t *ids, size_t n,
+                              dz_err *err) DZ_MUST_CHECK;

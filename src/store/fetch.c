@@ -27,7 +27,9 @@ struct dz_fetch {
     size_t cache_bytes;
     pthread_rwlock_t catalog_lock;
     struct dz_catalog catalog;
-    bool healed; /* a damaged index is rebuilt at most once */
+    bool healed;         /* a damaged index is rebuilt at most once */
+    bool aside;          /* the index is one outside the vault */
+    unsigned generation; /* of the catalog */
 
     pthread_mutex_t lock; /* guards all below */
     pthread_cond_t changed;
@@ -120,6 +122,14 @@ static void give_coder(struct dz_fetch *f, struct dz_coder *c) {
     dz_coder_free(c);
 }
 
+static dz_status pack_missing(const dz_place *at, dz_err *err) {
+    char name[DZ_PACK_NAME_TEXT];
+
+    dz_hex(at->pack, sizeof at->pack, name);
+    return DZ_FAIL(err, DZ_E_CORRUPT, "pack %s is missing", name);
+}
+
+/* DZ_E_NOT_FOUND: there is no such pack (any more). */
 static dz_status read_sealed(struct dz_fetch *f, const dz_place *at, dz_buf *sealed, dz_err *err) {
     char name[DZ_PACK_NAME_TEXT];
     int fd;
@@ -132,7 +142,7 @@ static dz_status read_sealed(struct dz_fetch *f, const dz_place *at, dz_buf *sea
         return DZ_FAIL(err, DZ_E_NOMEM, "segment of %u bytes: out of memory", at->seg_len);
     fd = dz_os->openat(f->vault->packsfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
     if (fd < 0)
-        return errno == ENOENT ? DZ_FAIL(err, DZ_E_CORRUPT, "pack %s is missing", name)
+        return errno == ENOENT ? DZ_FAIL(err, DZ_E_NOT_FOUND, "pack %s is missing", name)
                                : DZ_FAIL_ERRNO(err, "opening pack %s", name);
     if (dz_pread_all(fd, sealed->data, at->seg_len, at->seg_offset) < 0) {
         dz_status s = errno == ENODATA ? DZ_FAIL(err, DZ_E_CORRUPT, "pack %s is cut short", name)
@@ -260,21 +270,40 @@ static dz_status renew_catalog(struct dz_fetch *f, dz_err *err) {
         s = dz_catalog_open(f->vault, tmpfd, false, &fresh, NULL, err);
         dz_vault_tmp_drop(f->vault, tmp, tmpfd);
     }
-    if (s == DZ_E_IO) /* read-only, or full: what was kept must come out all the same */
+    if (s == DZ_E_IO) { /* read-only, or full: what was kept must come out all the same */
         s = dz_catalog_open_aside(f->vault, &fresh, err);
+        f->aside = true;
+    }
     if (s == DZ_OK) {
         dz_catalog_close(&f->catalog);
         f->catalog = fresh;
+        f->generation++;
     }
     (void) pthread_rwlock_unlock(&f->catalog_lock);
     return s;
 }
 
+/* A pack went while we read: prune moved what is needed of it, and published where to before. */
+static void reopen_index(struct dz_fetch *f, unsigned generation) {
+    struct dz_index *fresh = NULL;
+
+    (void) pthread_rwlock_wrlock(&f->catalog_lock);
+    if (f->generation == generation && !f->aside &&
+        dz_index_open(f->vault->indexfd, f->vault->host->vault.b, &fresh, NULL) == DZ_OK) {
+        dz_index_close(f->catalog.index);
+        f->catalog.index = fresh;
+        f->generation++;
+    }
+    (void) pthread_rwlock_unlock(&f->catalog_lock);
+}
+
 static dz_status find_place(struct dz_fetch *f, const dz_name *name, struct bad_places *bad,
-                            dz_place *ret_place, bool *ret_found, dz_err *err) {
+                            unsigned *ret_generation, dz_place *ret_place, bool *ret_found,
+                            dz_err *err) {
     dz_status s;
 
     (void) pthread_rwlock_rdlock(&f->catalog_lock);
+    *ret_generation = f->generation;
     s = dz_index_find(f->catalog.index, name->b, acceptable, bad, ret_place, ret_found, err);
     (void) pthread_rwlock_unlock(&f->catalog_lock);
     return s;
@@ -301,20 +330,21 @@ dz_status dz_fetch_hold(struct dz_fetch *f, enum dz_kind kind, const dz_id *id,
     dz_name name = dz_name_of(f->vault->host->name, (uint8_t) kind, id);
     struct bad_places bad = { .f = f };
     dz_status last = DZ_E_NOT_FOUND;
-    bool renewed = false;
+    bool renewed = false, reopened = false;
 
     while (bad.n < TRIES) {
         struct dz_cached *c = NULL;
         dz_place place;
         bool found = false;
         dz_slice bytes = { 0 };
-        dz_status s = find_place(f, &name, &bad, &place, &found, err);
+        unsigned generation;
+        dz_status s = find_place(f, &name, &bad, &generation, &place, &found, err);
 
         /* whoever else is renewing it is waited for: until then nothing is known to be missing */
         if (!renewed && (s == DZ_E_CORRUPT || (s == DZ_OK && !found && last == DZ_E_NOT_FOUND))) {
             renewed = true;
             DZ_TRY(renew_catalog(f, err));
-            s = find_place(f, &name, &bad, &place, &found, err);
+            s = find_place(f, &name, &bad, &generation, &place, &found, err);
         }
         DZ_TRY(s);
         if (!found)
@@ -330,6 +360,13 @@ dz_status dz_fetch_hold(struct dz_fetch *f, enum dz_kind kind, const dz_id *id,
             let_go(f, c);
             (void) pthread_mutex_unlock(&f->lock);
         }
+        if (s == DZ_E_NOT_FOUND && !reopened) {
+            reopened = true;
+            reopen_index(f, generation);
+            continue;
+        }
+        if (s == DZ_E_NOT_FOUND)
+            s = pack_missing(&place, err);
         if (s != DZ_E_CORRUPT)
             return s;
         last = s; /* perhaps another pack holds it too */
@@ -371,9 +408,10 @@ uint64_t dz_fetch_locality(struct dz_fetch *f, enum dz_kind kind, const dz_id *i
     dz_name name = dz_name_of(f->vault->host->name, (uint8_t) kind, id);
     struct bad_places none = { .f = f };
     dz_place place;
+    unsigned generation;
     bool found = false;
 
-    if (find_place(f, &name, &none, &place, &found, NULL) != DZ_OK || !found)
+    if (find_place(f, &name, &none, &generation, &place, &found, NULL) != DZ_OK || !found)
         return 0;
     return dz_load_le(place.pack, 4) << 32 | place.seg_offset;
 }

@@ -13,7 +13,8 @@
 struct dz_fetch;
 
 /* `vault` is borrowed and must outlive it.  `cache_bytes` bounds the opened segments that nobody
- * holds.  If the index is damaged or lacks packs it is healed first, in memory if the vault cannot
+ * holds.  Packs that are removed while it reads are no matter: what is needed of them was moved.
+ * If the index is damaged or lacks packs it is healed first, in memory if the vault cannot
  * be written.  DZ_E_IO, DZ_E_NOMEM. */
 dz_status dz_fetch_new(struct dz_vault *vault, size_t cache_bytes, struct dz_fetch **ret_fetch,
                        dz_err *err) DZ_MUST_CHECK;

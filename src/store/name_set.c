@@ -62,6 +62,10 @@ static bool grow(struct dz_name_set *s) {
     return true;
 }
 
+bool dz_name_set_has(const struct dz_name_set *s, const dz_name *name) {
+    return is_zero(name) ? s->zero : !is_zero(slot_of(s->slots, s->cap, name));
+}
+
 dz_status dz_name_set_add(struct dz_name_set *s, const dz_name *name, bool *ret_added,
                           dz_err *err) {
     dz_name *slot;

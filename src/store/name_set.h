@@ -15,6 +15,7 @@ void dz_name_set_free(struct dz_name_set *s); /* NULL is fine */
 /* *ret_added is false when the name was there.  DZ_E_NOMEM: nothing changed. */
 dz_status dz_name_set_add(struct dz_name_set *s, const dz_name *name, bool *ret_added,
                           dz_err *err) DZ_MUST_CHECK;
+bool dz_name_set_has(const struct dz_name_set *s, const dz_name *name);
 size_t dz_name_set_count(const struct dz_name_set *s);
 
 /* Removes the names of which `gone` says so. */

@@ -3,12 +3,13 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 
 #include "core/durable.h"
 #include "core/hex.h"
 
-static const char damaged_name[] = "damaged";
-enum { DAMAGED_MAX = 32 << 20 /* bytes: a million packs */ };
+static const char damaged_name[] = "damaged", doomed_name[] = "doomed", pruned_name[] = "pruned";
+enum { LIST_MAX = 32 << 20 /* bytes: a million packs */ };
 
 static int by_id(const void *a, const void *b) {
     return memcmp(a, b, sizeof(dz_pack_id));
@@ -48,21 +49,52 @@ static dz_status read_names(int packsfd, dz_buf *ids, dz_err *err) {
     return dz_buf_ok(ids) ? DZ_OK : DZ_FAIL(err, DZ_E_NOMEM, "listing packs: out of memory");
 }
 
-/* Takes what was found damaged off the list.  The file is a cache: absent or odd means none. */
-static void without_damaged(struct dz_vault *v, struct dz_packlist *l) {
-    dz_autobuf dz_buf b = { 0 };
-    size_t kept = 0, n;
+static void without(struct dz_packlist *l, const struct dz_packlist *these) {
+    size_t kept = 0;
 
-    if (dz_read_file(v->cachefd, damaged_name, DAMAGED_MAX, &b, NULL) != DZ_OK)
+    if (these->n == 0)
         return;
-    n = b.len / sizeof(dz_pack_id);
-    if (n == 0)
-        return;
-    qsort(b.data, n, sizeof(dz_pack_id), by_id);
     for (size_t i = 0; i < l->n; i++)
-        if (!bsearch(&l->ids[i], b.data, n, sizeof(dz_pack_id), by_id))
+        if (!dz_packlist_has(these, l->ids[i].b))
             l->ids[kept++] = l->ids[i];
     l->n = kept;
+}
+
+/* A file of names; one that is not there has none. */
+static dz_status read_list(int dirfd, const char *name, struct dz_packlist *ret_list, dz_err *err) {
+    dz_autobuf dz_buf b = { 0 };
+    dz_status s = dz_read_file(dirfd, name, LIST_MAX, &b, err);
+
+    *ret_list = (struct dz_packlist){ 0 };
+    if (s == DZ_E_NOT_FOUND || (s == DZ_OK && b.len < sizeof(dz_pack_id)))
+        return DZ_OK;
+    DZ_TRY(s);
+    ret_list->n = b.len / sizeof(dz_pack_id);
+    ret_list->ids = calloc(ret_list->n, sizeof *ret_list->ids);
+    if (!ret_list->ids)
+        return DZ_FAIL(err, DZ_E_NOMEM, "list of packs: out of memory");
+    memcpy(ret_list->ids, b.data, ret_list->n * sizeof *ret_list->ids);
+    qsort(ret_list->ids, ret_list->n, sizeof *ret_list->ids, by_id);
+    return DZ_OK;
+}
+
+static dz_status write_list(int tmpfd, int dirfd, const char *name, const dz_pack_id *ids, size_t n,
+                            dz_err *err) {
+    if (n > 0)
+        return dz_durable_replace(tmpfd, dirfd, name,
+                                  (dz_slice){ (const uint8_t *) ids, n * sizeof *ids }, err);
+    if (dz_os->unlinkat(dirfd, name, 0) < 0 && errno != ENOENT)
+        return DZ_FAIL_ERRNO(err, "forgetting a list of packs");
+    return DZ_OK;
+}
+
+/* Takes what was found damaged off the list.  The file is a cache: absent or odd means none. */
+static void without_damaged(struct dz_vault *v, struct dz_packlist *l) {
+    struct dz_packlist damaged = { 0 };
+
+    if (read_list(v->cachefd, damaged_name, &damaged, NULL) == DZ_OK)
+        without(l, &damaged);
+    dz_packlist_release(&damaged);
 }
 
 /* All packs, damaged or not. */
@@ -91,13 +123,58 @@ dz_status dz_packlist_read(struct dz_vault *v, struct dz_packlist *ret_list, dz_
 
 dz_status dz_packlist_mark_damaged(struct dz_vault *v, int tmpfd, const dz_pack_id *ids, size_t n,
                                    dz_err *err) {
-    if (n == 0) {
-        if (dz_os->unlinkat(v->cachefd, damaged_name, 0) < 0 && errno != ENOENT)
-            return DZ_FAIL_ERRNO(err, "forgetting the list of damaged packs");
-        return DZ_OK;
-    }
-    return dz_durable_replace(tmpfd, v->cachefd, damaged_name,
-                              (dz_slice){ (const uint8_t *) ids, n * sizeof *ids }, err);
+    return write_list(tmpfd, v->cachefd, damaged_name, ids, n, err);
+}
+
+dz_status dz_packlist_doom(struct dz_vault *v, int tmpfd, const dz_pack_id *ids, size_t n,
+                           dz_err *err) {
+    if (n > LIST_MAX / sizeof *ids)
+        return DZ_FAIL(err, DZ_E_LIMIT, "%zu packs to remove at once", n);
+    return write_list(tmpfd, v->dirfd, doomed_name, ids, n, err);
+}
+
+dz_status dz_packlist_doomed(struct dz_vault *v, struct dz_packlist *ret_list, dz_err *err) {
+    return read_list(v->dirfd, doomed_name, ret_list, err);
+}
+
+void dz_packlist_pruned(struct dz_vault *v, struct dz_packlist *ret_list) {
+    DZ_IGNORE(read_list(v->cachefd, pruned_name, ret_list, NULL));
+}
+
+dz_status dz_packlist_pruned_add(struct dz_vault *v, int tmpfd, const dz_pack_id *ids, size_t n,
+                                 dz_err *err) {
+    struct dz_packlist old = { 0 };
+    dz_autobuf dz_buf all = { 0 };
+
+    dz_packlist_pruned(v, &old);
+    dz_buf_put(&all, ids, n * sizeof *ids);
+    if (old.n > 0 && (old.n + n) * sizeof *ids <= LIST_MAX)
+        dz_buf_put(&all, old.ids, old.n * sizeof *old.ids);
+    dz_packlist_release(&old);
+    if (!dz_buf_ok(&all))
+        return DZ_FAIL(err, DZ_E_NOMEM, "list of removed packs: out of memory");
+    return dz_durable_replace(tmpfd, v->cachefd, pruned_name, dz_buf_slice(&all), err);
+}
+
+/* A description of its own: two in one process exclude each other, too. */
+dz_status dz_packs_lock(struct dz_vault *v, bool removing, int *ret_lock, dz_err *err) {
+    int fd = dz_os->openat(v->packsfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+
+    if (fd < 0)
+        return DZ_FAIL_ERRNO(err, "locking the packs");
+    while (dz_os->flock(fd, removing ? LOCK_EX : LOCK_SH) < 0)
+        if (errno != EINTR) {
+            dz_status s = DZ_FAIL_ERRNO(err, "locking the packs");
+            (void) dz_os->close(fd);
+            return s;
+        }
+    *ret_lock = fd;
+    return DZ_OK;
+}
+
+void dz_packs_unlock(int lock) {
+    if (lock >= 0)
+        (void) dz_os->close(lock);
 }
 
 dz_status dz_catalog_add_table(struct dz_index_builder *b, const dz_pack_id *id,
@@ -175,8 +252,22 @@ static void drop_all(int indexfd) {
         (void) closedir(d);
 }
 
+/* All packs, and those that were not found damaged. */
+static dz_status list_both(struct dz_vault *v, struct dz_catalog *c, dz_err *err) {
+    DZ_TRY(list_all(v, &c->all, err));
+    c->packs.ids = calloc(c->all.n + 1, sizeof *c->packs.ids);
+    if (!c->packs.ids)
+        return DZ_FAIL(err, DZ_E_NOMEM, "listing packs: out of memory");
+    c->packs.n = c->all.n;
+    if (c->all.n)
+        memcpy(c->packs.ids, c->all.ids, c->all.n * sizeof *c->packs.ids);
+    without_damaged(v, &c->packs);
+    return DZ_OK;
+}
+
 static dz_status catalog_open(struct dz_vault *v, int indexfd, int tmpfd, struct dz_catalog *c,
                               uint64_t *read, dz_err *err) {
+    struct dz_packlist doomed = { 0 };
     size_t dropped = 0;
     dz_status s;
 
@@ -187,15 +278,15 @@ static dz_status catalog_open(struct dz_vault *v, int indexfd, int tmpfd, struct
         c->index = NULL;
         DZ_TRY(dz_index_open(indexfd, v->host->vault.b, &c->index, err));
     }
-    /* after the index: it must not speak of packs that are younger than the list */
-    DZ_TRY(list_all(v, &c->all, err));
-    c->packs.ids = calloc(c->all.n + 1, sizeof *c->packs.ids);
-    if (!c->packs.ids)
-        return DZ_FAIL(err, DZ_E_NOMEM, "listing packs: out of memory");
-    c->packs.n = c->all.n;
-    if (c->all.n)
-        memcpy(c->packs.ids, c->all.ids, c->all.n * sizeof *c->packs.ids);
-    without_damaged(v, &c->packs);
+    /* The list of packs after the index, which must not speak of younger ones, and after the
+     * doomed, which are forgotten once they are gone. */
+    s = dz_packlist_doomed(v, &doomed, err);
+    if (s == DZ_OK)
+        s = list_both(v, c, err);
+    if (s == DZ_OK)
+        without(&c->packs, &doomed);
+    dz_packlist_release(&doomed);
+    DZ_TRY(s);
     s = cover_missing(v, c, indexfd, tmpfd, read, err);
     if (s == DZ_E_CORRUPT) { /* a run was found damaged only when it was asked */
         DZ_TRY(dz_index_drop_damaged(c->index, indexfd, &dropped, err));

@@ -6,6 +6,7 @@
 #include "core/durable.h"
 #include "core/hex.h"
 #include "store/leaf.h"
+#include "store/removed.h"
 
 void dz_snapshot_release(struct dz_snapshot *s) {
     dz_commit_release(&s->commit);
@@ -35,47 +36,83 @@ static dz_status read_commit(struct dz_vault *v, struct dz_snapshot *snap, dz_er
 }
 
 /* The commit file named by a leaf; false when the leaf is of another kind. */
-static bool names_commit(dz_slice entry, uint8_t ret_file[DZ_SHA256_BYTES]) {
-    dz_leaf leaf;
-
-    if (dz_leaf_read(entry, &leaf, NULL) != DZ_OK || leaf.kind != DZ_LEAF_COMMIT)
+static bool names_commit(const dz_leaf *leaf, uint8_t ret_file[DZ_SHA256_BYTES]) {
+    if (leaf->kind != DZ_LEAF_COMMIT)
         return false;
-    for (size_t i = 0; i < leaf.object_count; i++)
-        if (leaf.objects[i].type == DZ_LEAF_OBJ_COMMIT) {
-            memcpy(ret_file, leaf.objects[i].name, DZ_SHA256_BYTES);
+    for (size_t i = 0; i < leaf->object_count; i++)
+        if (leaf->objects[i].type == DZ_LEAF_OBJ_COMMIT) {
+            memcpy(ret_file, leaf->objects[i].name, DZ_SHA256_BYTES);
             return true;
         }
     return false;
 }
 
-struct walk {
-    struct dz_vault *v;
-    dz_snapshot_visit *visit;
-    void *ctx;
+/* A commit that the log names. */
+struct named {
+    uint8_t file[DZ_SHA256_BYTES];
+    uint64_t leaf;
+};
+
+/* All that the log says; what is gone is known only at its end. */
+struct reading {
+    struct dz_removed *removed;
+    dz_buf named; /* struct named */
 };
 
 static dz_status each_leaf(void *ctx, uint64_t index, dz_slice entry, dz_err *err) {
-    struct walk *w = ctx;
-    struct dz_snapshot snap = { .leaf = index };
-    dz_err why = { 0 };
-    dz_status s;
+    struct reading *r = ctx;
+    struct named n = { .leaf = index };
+    dz_leaf leaf;
 
-    if (!names_commit(entry, snap.file))
+    if (dz_leaf_read(entry, &leaf, NULL) != DZ_OK)
         return DZ_OK;
-    s = read_commit(w->v, &snap, &why);
-    if (s == DZ_E_NOMEM) {
-        if (err)
-            *err = why;
-        return s;
+    DZ_TRY(dz_removed_take(r->removed, &leaf, err));
+    if (names_commit(&leaf, n.file))
+        dz_buf_put(&r->named, &n, sizeof n);
+    return dz_buf_ok(&r->named) ? DZ_OK
+                                : DZ_FAIL(err, DZ_E_NOMEM, "list of snapshots: out of memory");
+}
+
+static dz_status visit_all(struct dz_vault *v, const struct reading *r, dz_snapshot_visit *visit,
+                           void *ctx, dz_err *err) {
+    const void *data = r->named.data;
+    const struct named *named = data;
+
+    for (size_t i = 0; i < r->named.len / sizeof *named; i++) {
+        struct dz_snapshot snap = { .leaf = named[i].leaf };
+        dz_err why = { 0 };
+        dz_status s;
+
+        if (dz_removed_snapshot(r->removed, named[i].file))
+            continue;
+        memcpy(snap.file, named[i].file, sizeof snap.file);
+        s = read_commit(v, &snap, &why);
+        if (s == DZ_E_NOMEM) {
+            if (err)
+                *err = why;
+            return s;
+        }
+        s = visit(ctx, &snap, s, &why, err);
+        dz_snapshot_release(&snap);
+        DZ_TRY(s);
     }
-    s = w->visit(w->ctx, &snap, s, &why, err);
-    dz_snapshot_release(&snap);
-    return s;
+    return DZ_OK;
 }
 
 dz_status dz_snapshots_each(struct dz_vault *v, dz_snapshot_visit *visit, void *ctx, dz_err *err) {
-    struct walk w = { v, visit, ctx };
-    return dz_tlog_each(v->log, 1, UINT64_MAX, each_leaf, &w, err);
+    struct reading r = { 0 };
+    dz_err why = { 0 };
+    dz_status s = dz_removed_new(false, &r.removed, &why), visited = DZ_OK;
+
+    if (s == DZ_OK)
+        s = dz_tlog_each(v->log, 1, UINT64_MAX, each_leaf, &r, &why);
+    if (s == DZ_OK || s == DZ_E_CORRUPT) /* what stands before the damage is visited */
+        visited = visit_all(v, &r, visit, ctx, err);
+    if (visited == DZ_OK && s != DZ_OK && err)
+        *err = why;
+    dz_removed_free(r.removed);
+    dz_buf_release(&r.named);
+    return visited != DZ_OK ? visited : s;
 }
 
 /* --- by name --------------------------------------------------------------------------------- */
@@ -83,12 +120,19 @@ dz_status dz_snapshots_each(struct dz_vault *v, dz_snapshot_visit *visit, void *
 /* Backwards through the log: what people ask for is mostly the newest. */
 static dz_status find_newest(struct dz_vault *v, const char *source, int64_t until_us,
                              struct dz_snapshot *ret_snapshot, dz_err *err) {
+    DZ_AUTO(dz_removed) removed = NULL;
+
+    DZ_TRY(dz_removed_new(true, &removed, err));
     for (uint64_t i = dz_tlog_head(v->log).size; i-- > 1;) {
         dz_autobuf dz_buf entry = { 0 };
         struct dz_snapshot snap = { .leaf = i };
+        dz_leaf leaf;
 
         DZ_TRY(dz_tlog_read(v->log, i, &entry, err));
-        if (!names_commit(dz_buf_slice(&entry), snap.file))
+        if (dz_leaf_read(dz_buf_slice(&entry), &leaf, NULL) != DZ_OK)
+            continue;
+        DZ_TRY(dz_removed_take(removed, &leaf, err));
+        if (!names_commit(&leaf, snap.file) || dz_removed_snapshot(removed, snap.file))
             continue;
         DZ_TRY(read_commit(v, &snap, err));
         if ((!source || strcmp(snap.commit.source, source) == 0) &&
@@ -105,6 +149,7 @@ static dz_status find_newest(struct dz_vault *v, const char *source, int64_t unt
 
 struct by_prefix {
     const char *prefix;
+    uint8_t file[DZ_SHA256_BYTES];
     uint64_t leaf;
     unsigned hits;
 };
@@ -120,6 +165,7 @@ static dz_status match_prefix(void *ctx, const struct dz_snapshot *snap, dz_stat
         return DZ_OK; /* its id cannot be read; others may match */
     dz_snapshot_id_text(snap->commit.id, id);
     if (strncmp(id, m->prefix, strlen(m->prefix)) == 0) {
+        memcpy(m->file, snap->file, sizeof m->file);
         m->leaf = snap->leaf;
         m->hits++;
     }
@@ -130,7 +176,6 @@ static dz_status find_prefix(struct dz_vault *v, const char *name, struct dz_sna
                              dz_err *err) {
     struct by_prefix m = { .prefix = name };
     struct dz_snapshot snap = { 0 };
-    dz_autobuf dz_buf entry = { 0 };
 
     DZ_TRY(dz_snapshots_each(v, match_prefix, &m, err));
     if (m.hits == 0)
@@ -139,10 +184,7 @@ static dz_status find_prefix(struct dz_vault *v, const char *name, struct dz_sna
         return DZ_FAIL(err, DZ_E_USAGE, "%u snapshots begin with %.40s; give more digits", m.hits,
                        name);
     snap.leaf = m.leaf;
-    DZ_TRY(dz_tlog_read(v->log, m.leaf, &entry, err));
-    if (!names_commit(dz_buf_slice(&entry), snap.file))
-        return DZ_FAIL(err, DZ_E_CORRUPT, "leaf %llu of the log changed while it was read",
-                       (unsigned long long) m.leaf);
+    memcpy(snap.file, m.file, sizeof snap.file);
     DZ_TRY(read_commit(v, &snap, err));
     *ret_snapshot = snap;
     return DZ_OK;

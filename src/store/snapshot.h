@@ -15,10 +15,10 @@ struct dz_snapshot {
 };
 void dz_snapshot_release(struct dz_snapshot *s);
 
-/* Visits snapshots in log order, oldest first.  The visited row is borrowed for the call.  A
- * commit that the log names but that is missing or damaged is given with status != DZ_OK and only
- * `file` and `leaf` set; the visit goes on.  Visitor: DZ_OK to go on, anything else ends it and is
- * returned.  DZ_E_CORRUPT when the log itself is damaged. */
+/* Visits the snapshots that were not removed (store/removed.h) in log order, oldest first.  The
+ * visited row is borrowed for the call.  A commit that the log names but that is missing or damaged
+ * is given with status != DZ_OK and only `file` and `leaf` set; the visit goes on.  Visitor: DZ_OK
+ * to go on, anything else ends it and is returned.  DZ_E_CORRUPT when the log itself is damaged. */
 typedef dz_status dz_snapshot_visit(void *ctx, const struct dz_snapshot *snap, dz_status status,
                                     const dz_err *why, dz_err *err);
 dz_status dz_snapshots_each(struct dz_vault *v, dz_snapshot_visit *visit, void *ctx,

@@ -103,5 +103,11 @@ dz_status dz_vault_tmp_make(struct dz_vault *v, char ret_name[DZ_VAULT_TMP_NAME]
                             dz_err *err) DZ_MUST_CHECK;
 void dz_vault_tmp_drop(struct dz_vault *v, const char *name, int fd);
 
+/* The directories of the writers that live now, but for `own`: names of DZ_VAULT_TMP_NAME bytes
+ * each, appended.  DZ_E_IO, DZ_E_NOMEM. */
+dz_status dz_vault_writers(struct dz_vault *v, const char *own, dz_buf *ret_names,
+                           dz_err *err) DZ_MUST_CHECK;
+bool dz_vault_writer_lives(struct dz_vault *v, const char *name);
+
 /* True when `path` lies inside the vault directory; neither of the two need exist yet. */
 bool dz_vault_contains(const char *vault_path, const char *path);

@@ -6,6 +6,7 @@
 
 #include "core/durable.h"
 #include "core/hex.h"
+#include "store/removed.h"
 #include "store/verify_parts.h"
 
 /* --- the log ---------------------------------------------------------------------------------- */
@@ -271,14 +272,27 @@ static dz_status settle_index(struct dz_verify *x, dz_err *err) {
 
 /* --- all -------------------------------------------------------------------------------------- */
 
+/* Packs that a commit names are there, or the log says that they were removed. */
 static dz_status check_wrote(struct dz_verify *x, dz_err *err) {
+    DZ_AUTO(dz_removed) removed = NULL;
     const void *data = x->wrote.data;
     const struct dz_verify_wrote *w = data;
+    dz_err why = { 0 };
 
-    for (size_t i = 0; i < x->wrote.len / sizeof *w; i++)
-        if (dz_verify_pack_at(x, w[i].pack.b) == SIZE_MAX)
-            DZ_TRY(dz_verify_note_pack_for(x, &w[i].pack, DZ_VERIFY_MISSING, "", w[i].snap, NULL,
-                                           err));
+    for (size_t i = 0; i < x->wrote.len / sizeof *w; i++) {
+        if (dz_verify_pack_at(x, w[i].pack.b) != SIZE_MAX)
+            continue;
+        if (!removed && !x->log_bad) {
+            dz_status s = dz_removed_read(x->v->log, &removed, &why);
+            if (s == DZ_E_NOMEM && err)
+                *err = why;
+            if (s == DZ_E_NOMEM)
+                return s;
+        }
+        if (removed && dz_removed_pack(removed, w[i].pack.b))
+            continue;
+        DZ_TRY(dz_verify_note_pack_for(x, &w[i].pack, DZ_VERIFY_MISSING, "", w[i].snap, NULL, err));
+    }
     return DZ_OK;
 }
 
@@ -348,6 +362,7 @@ dz_status dz_verify_run(struct dz_vault *v, const struct dz_verify_how *how,
                         struct dz_verify_result *ret_result, dz_err *err) {
     struct dz_verify x = { .v = v, .how = how, .tmpfd = -1 };
     char tmp[DZ_VAULT_TMP_NAME];
+    int lock = -1;
     dz_status s;
 
     if (how->data && !v->open)
@@ -356,7 +371,10 @@ dz_status dz_verify_run(struct dz_vault *v, const struct dz_verify_how *how,
     (void) pthread_mutex_init(&x.lock, NULL);
     if (dz_vault_tmp_make(v, tmp, &x.tmpfd, NULL) != DZ_OK)
         x.tmpfd = -1; /* on read-only media nothing can be healed, or has to be */
-    s = run(&x, err);
+    s = dz_packs_lock(v, false, &lock, err);
+    if (s == DZ_OK)
+        s = run(&x, err);
+    dz_packs_unlock(lock);
     if (x.tmpfd >= 0)
         dz_vault_tmp_drop(v, tmp, x.tmpfd);
     if (s == DZ_OK)

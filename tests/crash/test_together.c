@@ -12,11 +12,16 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 
+#include "core/clock.h"
 #include "core/os.h"
+#include "intake/path_cache.h"
 #include "store/fetch.h"
+#include "store/leaf.h"
 #include "store/snapshot.h"
+#include "store/sweep.h"
 #include "tests/crash/world.h"
 
 enum { TOGETHER = 4, TIMES = 4 };
@@ -169,6 +174,178 @@ static void processes(void **state) {
     world_remove(vault);
 }
 
+/* --- and while packs are removed -------------------------------------------------------------- */
+
+static atomic_bool keeping;
+/* Snapshots are removed and packs swept by one prune at a time: custody/prune.c has a lock for it.
+ */
+static pthread_mutex_t pruning = PTHREAD_MUTEX_INITIALIZER;
+
+struct helper {
+    pthread_t thread;
+    uint64_t done; /* what it did, so many times */
+    atomic_ullong packs, compacted;
+    char failed[WHY];
+};
+
+/* The snapshot is gone: announced a week ago, removed now. */
+static dz_status remove_snapshot(struct dz_vault *v, int tmpfd, const uint8_t file[DZ_SHA256_BYTES],
+                                 dz_err *err) {
+    static const struct {
+        enum dz_leaf_kind kind;
+        int64_t days;
+    } steps[] = { { DZ_LEAF_PRUNE_INTENT, -7 }, { DZ_LEAF_PRUNE_DONE, 0 } };
+    dz_leaf_object object = { .type = DZ_LEAF_OBJ_COMMIT };
+
+    memcpy(object.name, file, sizeof object.name);
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        dz_leaf leaf = { .kind = (uint16_t) steps[i].kind,
+                         .time_us = dz_now_us() + steps[i].days * 86400 * 1000000,
+                         .objects = &object,
+                         .object_count = 1 };
+        dz_autobuf dz_buf entry = { 0 };
+
+        DZ_TRY(dz_leaf_write(&leaf, &entry, err));
+        DZ_TRY(dz_vault_append(v, tmpfd, dz_buf_slice(&entry), err));
+    }
+    return DZ_OK;
+}
+
+static dz_status keep_and_remove(const char *source, dz_err *err) {
+    DZ_AUTO(dz_vault) v = NULL;
+    struct dz_commit c = { 0 };
+    struct dz_snapshot snap = { 0 };
+    char tmp[DZ_VAULT_TMP_NAME], id[DZ_SNAPSHOT_ID_TEXT];
+    int tmpfd;
+    dz_status s;
+
+    DZ_TRY(world_open(vault, &v, err));
+    DZ_TRY(world_backup(v, "litter", source, 1, &c, err));
+    dz_snapshot_id_text(c.id, id);
+    dz_commit_release(&c);
+    DZ_TRY(dz_snapshot_find(v, id, &snap, err));
+    (void) pthread_mutex_lock(&pruning);
+    s = dz_vault_tmp_make(v, tmp, &tmpfd, err);
+    if (s == DZ_OK) {
+        s = remove_snapshot(v, tmpfd, snap.file, err);
+        dz_vault_tmp_drop(v, tmp, tmpfd);
+    }
+    (void) pthread_mutex_unlock(&pruning);
+    dz_snapshot_release(&snap);
+    return s;
+}
+
+/* Keeps what the others are about to keep, and removes it at once. */
+static void *litter(void *arg) {
+    struct helper *h = arg;
+    char source[80];
+    uint64_t random = 5, after = 77;
+    dz_err err = { 0 };
+
+    (void) snprintf(source, sizeof source, "%s/litter", base);
+    world_tree(source, &random);
+    while (atomic_load(&keeping)) {
+        if (keep_and_remove(source, &err) != DZ_OK) {
+            (void) snprintf(h->failed, sizeof h->failed, "litter: %s", err.what);
+            break;
+        }
+        h->done++;
+        world_change(source, &after);
+    }
+    world_remove(source);
+    return NULL;
+}
+
+static dz_status drop_caches(void *ctx, const uint8_t *ids, size_t n, dz_err *err) {
+    return dz_path_caches_keep(ctx, ids, n, err);
+}
+
+static dz_status sweep_once(struct helper *h, dz_err *err) {
+    struct dz_sweep_how how = { .sparse_pct = 100, .survivors = drop_caches };
+    struct dz_sweep_result r = { 0 };
+    DZ_AUTO(dz_vault) v = NULL;
+    char tmp[DZ_VAULT_TMP_NAME];
+    int tmpfd;
+    dz_status s;
+
+    DZ_TRY(dz_vault_open(vault, &v, err));
+    how.ctx = v;
+    DZ_TRY(dz_vault_tmp_make(v, tmp, &tmpfd, err));
+    (void) pthread_mutex_lock(&pruning);
+    s = dz_sweep(v, tmpfd, tmp, &how, &r, err);
+    (void) pthread_mutex_unlock(&pruning);
+    dz_vault_tmp_drop(v, tmp, tmpfd);
+    h->done += r.removed > 0;
+    atomic_fetch_add(&h->packs, r.removed);
+    atomic_fetch_add(&h->compacted, r.compacted);
+    return s;
+}
+
+static void *sweep(void *arg) {
+    struct helper *h = arg;
+    dz_err err = { 0 };
+
+    while (atomic_load(&keeping))
+        if (sweep_once(h, &err) != DZ_OK) {
+            (void) snprintf(h->failed, sizeof h->failed, "sweep: %s", err.what);
+            break;
+        }
+    return NULL;
+}
+
+/* One reader all the while: what it reads moves under it. */
+static void *read_on(void *arg) {
+    struct helper *h = arg;
+    const struct promise *first = &keepers[0].promises.list[0];
+    DZ_AUTO(dz_vault) v = NULL;
+    DZ_AUTO(dz_fetch) fetch = NULL;
+    struct dz_snapshot snap = { 0 };
+    char id[DZ_SNAPSHOT_ID_TEXT];
+    dz_err err = { 0 };
+
+    dz_snapshot_id_text(first->id, id);
+    if (world_open(vault, &v, &err) != DZ_OK || dz_fetch_new(v, 0, &fetch, &err) != DZ_OK ||
+        dz_snapshot_find(v, id, &snap, &err) != DZ_OK)
+        (void) snprintf(h->failed, sizeof h->failed, "reader: %s", err.what);
+    while (h->failed[0] == '\0' && atomic_load(&keeping)) {
+        (void) tree_is_kept(first->tree, fetch, &snap.commit, h->failed);
+        h->done++;
+    }
+    dz_snapshot_release(&snap);
+    return NULL;
+}
+
+static void threads_while_packs_are_removed(void **state) {
+    void *(*const mains[])(void *) = { litter, sweep, read_on };
+    enum { HELPERS = sizeof mains / sizeof *mains, ROUNDS = 40, PACKS = 40 };
+    struct helper helpers[HELPERS] = { 0 };
+
+    (void) state;
+    make_sources();
+    assert_int_equal(world_create(vault, NULL), DZ_OK);
+    (void) keep(&keepers[0]); /* something to read */
+    atomic_store(&keeping, true);
+    for (int i = 0; i < HELPERS; i++)
+        MUST(pthread_create(&helpers[i].thread, NULL, mains[i], &helpers[i]) == 0);
+    for (int round = 0; round < ROUNDS && atomic_load(&helpers[1].packs) < PACKS; round++) {
+        for (int i = 1; i < TOGETHER; i++)
+            MUST(pthread_create(&keepers[i].thread, NULL, keep, &keepers[i]) == 0);
+        for (int i = 1; i < TOGETHER; i++)
+            MUST(pthread_join(keepers[i].thread, NULL) == 0);
+    }
+    atomic_store(&keeping, false);
+    for (int i = 0; i < HELPERS; i++) {
+        MUST(pthread_join(helpers[i].thread, NULL) == 0);
+        if (helpers[i].failed[0])
+            fail_msg("%s", helpers[i].failed);
+        assert_true(helpers[i].done > 0);
+    }
+    print_message("%llu packs removed, %llu of them compacted\n",
+                  (unsigned long long) helpers[1].packs, (unsigned long long) helpers[1].compacted);
+    assert_true(helpers[1].packs > 0 && helpers[1].compacted > 0);
+    check_and_drop();
+}
+
 struct reader {
     pthread_t thread;
     struct dz_fetch *fetch;
@@ -227,6 +404,7 @@ int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_that_share_a_vault),
         cmocka_unit_test(threads_with_a_vault_each),
+        cmocka_unit_test(threads_while_packs_are_removed),
         cmocka_unit_test(processes),
         cmocka_unit_test(readers_that_share_a_fetch),
     };

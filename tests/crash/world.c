@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "core/clock.h"
 #include "core/durable.h"
 #include "core/hex.h"
 #include "store/content.h"
@@ -280,7 +281,7 @@ void promises_free(struct promises *p) {
  */
 
 dz_status world_create(const char *vault, dz_err *err) {
-    const struct dz_vault_new how = { .path = vault, .now_us = 1790000000000000 };
+    const struct dz_vault_new how = { .path = vault, .now_us = dz_now_us() };
 
     return dz_vault_create(&how, world_root, &vault_id, NULL, err);
 }

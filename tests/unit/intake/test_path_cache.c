@@ -12,6 +12,7 @@
 #include "core/durable.h"
 #include "core/hex.h"
 #include "crypto/hash.h"
+#include "store/packlist.h"
 #include "tests/unit/intake/scratch.h"
 
 static const int64_t hour_us = 3600LL * 1000000, day_us = 24 * 3600LL * 1000000;
@@ -43,6 +44,8 @@ static void some_value(unsigned i, dz_buf *to) {
         p[k] = (uint8_t) (i * 31 + k);
 }
 
+static const uint8_t snapshot[DZ_SNAPSHOT_ID_BYTES] = { 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+
 static void write_cache(struct dz_vault *v, const char *source, unsigned n) {
     DZ_AUTO(dz_path_writer) w = NULL;
     dz_autobuf dz_buf value = { 0 };
@@ -57,7 +60,7 @@ static void write_cache(struct dz_vault *v, const char *source, unsigned n) {
         some_value(i, &value);
         assert_int_equal(dz_path_writer_add(w, &key, dz_buf_slice(&value), NULL), DZ_OK);
     }
-    assert_int_equal(dz_path_writer_finish(w, NULL), DZ_OK);
+    assert_int_equal(dz_path_writer_finish(w, snapshot, NULL), DZ_OK);
 }
 
 /* Looks all up: how many are found.  What is found is right. */
@@ -345,6 +348,47 @@ static void a_pack_that_is_gone_empties_the_cache(void **state) {
 
 #define ROW(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)
 
+static void plant_pack(struct dz_vault *v, uint8_t first, char ret_name[DZ_PACK_NAME_TEXT]) {
+    dz_pack_id id = { { first } };
+
+    dz_hex(id.b, sizeof id.b, ret_name);
+    assert_int_equal(
+        dz_durable_publish(v->tmpfd, v->packsfd, ret_name, DZ_SLICE_LIT("not a pack"), NULL),
+        DZ_OK);
+}
+
+static void a_pack_that_is_lost_costs_the_cache_and_one_that_was_pruned_does_not(void **state) {
+    struct scratch *s = *state;
+    const dz_pack_id gone = { { 7 } };
+    DZ_AUTO(dz_vault) v = NULL;
+    char name[DZ_PACK_NAME_TEXT];
+
+    scratch_vault(s);
+    v = scratch_open(s, false);
+    plant_pack(v, 7, name);
+    write_cache(v, "src", 10);
+    assert_int_equal(count_found(v, "src", 10), 10);
+    assert_int_equal(unlinkat(v->packsfd, name, 0), 0);
+    assert_int_equal(count_found(v, "src", 10), 0);
+    assert_int_equal(dz_packlist_pruned_add(v, v->tmpfd, &gone, 1, NULL), DZ_OK);
+    assert_int_equal(count_found(v, "src", 10), 10);
+}
+
+static void a_cache_goes_with_its_snapshot(void **state) {
+    struct scratch *s = *state;
+    uint8_t ids[2 * DZ_SNAPSHOT_ID_BYTES] = { 9 };
+    DZ_AUTO(dz_vault) v = NULL;
+
+    scratch_vault(s);
+    v = scratch_open(s, false);
+    memcpy(ids + DZ_SNAPSHOT_ID_BYTES, snapshot, sizeof snapshot);
+    write_cache(v, "src", 10);
+    assert_int_equal(dz_path_caches_keep(v, ids, 2, NULL), DZ_OK);
+    assert_int_equal(count_found(v, "src", 10), 10);
+    assert_int_equal(dz_path_caches_keep(v, ids, 1, NULL), DZ_OK);
+    assert_int_equal(count_found(v, "src", 10), 0);
+}
+
 int main(void) {
     const struct CMUnitTest rows[] = {
         cmocka_unit_test(a_key_depends_on_every_field),
@@ -358,6 +402,8 @@ int main(void) {
         ROW(damage_anywhere_is_a_miss),
         ROW(a_file_of_another_kind_in_its_place_is_passed_over),
         ROW(a_pack_that_is_gone_empties_the_cache),
+        ROW(a_pack_that_is_lost_costs_the_cache_and_one_that_was_pruned_does_not),
+        ROW(a_cache_goes_with_its_snapshot),
     };
 
     return cmocka_run_group_tests(rows, NULL, NULL);
