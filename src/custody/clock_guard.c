@@ -1,0 +1,166 @@
+#include "custody/clock_guard.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/durable.h"
+#include "custody/alarm.h"
+
+static const int64_t second_us = 1000000;
+static const int64_t wall_max_us = INT64_MAX / 4; /* sums stay far from overflow */
+
+/* What two honest clocks may differ by after so long: steps of a second or two, slewing. */
+static int64_t tolerance(int64_t up_us) {
+    return 60 * second_us + up_us / 1000;
+}
+
+/* Whether `now` agrees with the sample before it; *ret_passed is the time that counts. */
+static bool agrees(const struct dz_clock_sample *before, const struct dz_clock_sample *now,
+                   int64_t *ret_passed) {
+    int64_t wall = now->wall_us - before->wall_us, up = now->up_us - before->up_us;
+
+    *ret_passed = 0;
+    if (now->boot[0] == '\0' || strcmp(now->boot, before->boot) != 0)
+        return wall >= -tolerance(0); /* off for a while; how long, nobody knows */
+    if (up < 0 || wall < up - tolerance(up) || wall > up + tolerance(up))
+        return false;
+    *ret_passed = wall < 0 ? 0 : wall < up ? wall : up;
+    return true;
+}
+
+/* False: the leaf is no tick that can be read. */
+static bool sample_of(const dz_ledger_leaf *leaf, struct dz_clock_sample *ret) {
+    const char *boot = dz_ledger_text(leaf, "boot");
+    json_int_t up, wall;
+
+    *ret = (struct dz_clock_sample){ 0 };
+    if (!boot || strlen(boot) >= sizeof ret->boot ||
+        json_unpack(leaf->text, "{s:I,s:I}", "up_us", &up, "wall_us", &wall) != 0 || up < 0 ||
+        wall < 0 || wall > wall_max_us)
+        return false;
+    memcpy(ret->boot, boot, strlen(boot));
+    ret->up_us = up > wall_max_us ? wall_max_us : up;
+    ret->wall_us = wall;
+    return true;
+}
+
+static void take_tick(struct dz_clock_guard *g, const dz_ledger_leaf *leaf) {
+    struct dz_clock_sample now;
+    int64_t passed;
+
+    if (g->frozen || !sample_of(leaf, &now))
+        return;
+    if (g->ticks > 0 && !agrees(&g->last, &now, &passed)) {
+        g->frozen = true;
+        g->frozen_leaf = leaf->index;
+    } else if (g->ticks > 0) {
+        g->trusted_us += passed;
+    }
+    g->last = now;
+    g->ticks++;
+}
+
+void dz_clock_guard_take(struct dz_clock_guard *g, const dz_ledger_leaf *leaf) {
+    if (leaf->kind == DZ_LEAF_GENESIS)
+        g->trusted_us = leaf->time_us;
+    else if (leaf->kind == DZ_LEAF_CLOCK_TICK)
+        take_tick(g, leaf);
+}
+
+void dz_clock_guard_read(const struct dz_ledger *ledger, struct dz_clock_guard *ret) {
+    *ret = (struct dz_clock_guard){ 0 };
+    for (size_t i = 0; i < ledger->n; i++)
+        dz_clock_guard_take(ret, &ledger->leaves[i]);
+}
+
+int64_t dz_clock_guard_at(const struct dz_clock_guard *g, const struct dz_clock_sample *now,
+                          bool *ret_frozen) {
+    int64_t passed = 0;
+
+    *ret_frozen = g->frozen || (g->ticks > 0 && !agrees(&g->last, now, &passed));
+    return g->trusted_us + (*ret_frozen || g->ticks == 0 ? 0 : passed);
+}
+
+static dz_status note(struct dz_vault *v, int tmpfd, const struct dz_clock_sample *now,
+                      dz_err *err) {
+    return dz_ledger_note(v, tmpfd, DZ_LEAF_CLOCK_TICK, 0, NULL, 0,
+                          json_pack("{s:s,s:I,s:I}", "boot", now->boot, "up_us",
+                                    (json_int_t) now->up_us, "wall_us", (json_int_t) now->wall_us),
+                          NULL, err);
+}
+
+dz_status dz_clock_tick(struct dz_vault *v, int tmpfd, const struct dz_clock_sample *now,
+                        int64_t every_s, struct dz_clock_guard *ret, dz_err *err) {
+    DZ_AUTO(dz_ledger) ledger = NULL;
+    struct dz_clock_guard g;
+    int64_t passed = 0;
+    bool fine;
+
+    DZ_TRY(dz_ledger_read(v, &ledger, err));
+    dz_clock_guard_read(ledger, &g);
+    fine = g.ticks == 0 || agrees(&g.last, now, &passed);
+    if (!g.frozen && (g.ticks == 0 || !fine || strcmp(g.last.boot, now->boot) != 0 ||
+                      passed >= every_s * second_us)) {
+        DZ_TRY(note(v, tmpfd, now, err));
+        if (!fine)
+            DZ_TRY(dz_alarm_note(v, tmpfd, DZ_ALARM_SERIOUS, "clock-jumped", NULL,
+                                 "the wall clock and the time since boot disagree; nothing expires "
+                                 "until operators say that the time is right",
+                                 err));
+    }
+    if (!ret)
+        return DZ_OK;
+    dz_ledger_free(DZ_TAKE(ledger));
+    DZ_TRY(dz_ledger_read(v, &ledger, err));
+    dz_clock_guard_read(ledger, ret);
+    return DZ_OK;
+}
+
+/* --- every now and then ----------------------------------------------------------------------- */
+
+static const char cache_name[] = "tick"; /* a sample's three members, a line each */
+
+/* False: there is none, or it is odd; then the log is asked. */
+static bool cached(struct dz_vault *v, struct dz_clock_sample *ret) {
+    dz_autobuf dz_buf text = { 0 };
+    long long up, wall;
+
+    *ret = (struct dz_clock_sample){ 0 };
+    if (dz_read_file(v->cachefd, cache_name, 128, &text, NULL) != DZ_OK)
+        return false;
+    dz_buf_put_u8(&text, 0);
+    if (!dz_buf_ok(&text) ||
+        sscanf((const char *) text.data, "%36s\n%lld\n%lld\n", ret->boot, &up, &wall) != 3)
+        return false;
+    ret->up_us = up;
+    ret->wall_us = wall;
+    return up >= 0 && up <= wall_max_us && wall >= 0 && wall <= wall_max_us;
+}
+
+static dz_status tick_and_cache(struct dz_vault *v, int tmpfd, const struct dz_clock_sample *now,
+                                dz_err *err) {
+    char text[128];
+    int len = snprintf(text, sizeof text, "%s\n%lld\n%lld\n", now->boot, (long long) now->up_us,
+                       (long long) now->wall_us);
+
+    DZ_TRY(dz_clock_tick(v, tmpfd, now, DZ_TICK_EVERY_S, NULL, err));
+    return dz_durable_replace(tmpfd, v->cachefd, cache_name,
+                              (dz_slice){ (const uint8_t *) text, (size_t) len }, err);
+}
+
+dz_status dz_clock_tick_if_due(struct dz_vault *v, const struct dz_clock_sample *now, dz_err *err) {
+    char tmp[DZ_VAULT_TMP_NAME];
+    struct dz_clock_sample last;
+    int64_t passed;
+    dz_status s;
+    int tmpfd;
+
+    if (cached(v, &last) && agrees(&last, now, &passed) && strcmp(last.boot, now->boot) == 0 &&
+        passed < DZ_TICK_EVERY_S * second_us)
+        return DZ_OK;
+    DZ_TRY(dz_vault_tmp_make(v, tmp, &tmpfd, err));
+    s = tick_and_cache(v, tmpfd, now, err);
+    dz_vault_tmp_drop(v, tmp, tmpfd);
+    return s;
+}
