@@ -25,6 +25,7 @@ test=(
     zbar-tools poppler-utils # read the printed shares back
     libgfshare-bin           # open our shares with other hands
     libarchive-tools         # bsdtar reads what export wrote
+    faketime                 # lets weeks go by, and clocks jump
     postgresql               # a real database: dumped, kept, restored, compared
 )
 

@@ -3,17 +3,23 @@
 
 #include "cli/open.h"
 #include "cli/output.h"
+#include "cli/progress.h"
 #include "cli/table.h"
 #include "core/clock.h"
+#include "custody/prune.h"
 #include "custody/survey.h"
+#include "intake/path_cache.h"
 
 enum { OPT_DRY_RUN = DZ_OPT_FIRST, OPT_SOURCE };
+enum { SPARSE_PCT = 50, NAMES_MAX = 4 << 20 };
 
 const struct dz_option dz_prune_options[] = {
     { OPT_DRY_RUN, "dry-run", NULL, N_("only say what would expire, and why the rest stays") },
-    { OPT_SOURCE, "source", "NAME", N_("only the snapshots of this source") },
+    { OPT_SOURCE, "source", "NAME", N_("with --dry-run: only the snapshots of this source") },
     { 0 },
 };
+
+/* --- what would be ---------------------------------------------------------------------------- */
 
 static const char *const reasons[] = {
     [DZ_RETENTION_EXPIRES] = N_("EXPIRES"),
@@ -28,7 +34,7 @@ static const char *const reasons[] = {
     [DZ_RETENTION_YEARLY] = N_("kept: first or last of its year"),
 };
 
-static void put(const struct dz_cli *cli, const dz_survey_row *row) {
+static void put_row(const struct dz_cli *cli, const dz_survey_row *row) {
     bool readable = row->fate.why != DZ_RETENTION_UNREADABLE;
     bool expires = row->fate.why == DZ_RETENTION_EXPIRES;
     char id[DZ_SNAPSHOT_ID_TEXT], when[DZ_WHEN_TEXT];
@@ -55,13 +61,163 @@ static void put(const struct dz_cli *cli, const dz_survey_row *row) {
     (void) printf(" %s\n", dz_text(reasons[row->fate.why]));
 }
 
+/* The vault's own time as it is now. */
+static dz_status trusted_now(struct dz_vault *v, int64_t *ret_us, bool *ret_frozen, dz_err *err) {
+    DZ_AUTO(dz_ledger) ledger = NULL;
+    struct dz_clock_sample now;
+    struct dz_clock_guard g;
+
+    DZ_TRY(dz_ledger_read(v, &ledger, err));
+    dz_clock_guard_read(ledger, &g);
+    dz_clock_sample(&now);
+    *ret_us = dz_clock_guard_at(&g, &now, ret_frozen);
+    return DZ_OK;
+}
+
+static int explain(const struct dz_cli *cli, struct dz_vault *v, const char *source) {
+    struct dz_survey survey = { 0 };
+    size_t expire = 0, shown = 0;
+    char when[DZ_WHEN_TEXT];
+    dz_err err = { 0 };
+    int64_t now_us;
+    bool frozen;
+
+    if (trusted_now(v, &now_us, &frozen, &err) != DZ_OK ||
+        dz_survey_read(v, now_us, &survey, &err) != DZ_OK) {
+        dz_survey_release(&survey);
+        return dz_cli_fail(&err);
+    }
+    for (size_t i = 0; i < survey.n; i++) {
+        const dz_survey_row *row = &survey.rows[i];
+
+        if (source && strcmp(row->source, source) != 0)
+            continue;
+        put_row(cli, row);
+        shown++;
+        expire += row->fate.why == DZ_RETENTION_EXPIRES;
+    }
+    dz_survey_release(&survey);
+    if (cli->json || cli->quiet)
+        return DZ_EXIT_OK;
+    (void) printf(T_("%zu of %zu snapshots would expire\n"), expire, shown);
+    dz_when_text(now_us, when);
+    if (frozen)
+        (void) printf(T_("the vault's clock stands still at %s: nothing expires\n"), when);
+    else
+        (void) printf(T_("by the vault's own clock it is %s\n"), when);
+    return DZ_EXIT_OK;
+}
+
+/* --- what is done ----------------------------------------------------------------------------- */
+
+struct run {
+    const struct dz_cli *cli;
+    struct dz_vault *vault;
+    struct dz_progress progress;
+    enum dz_sweep_stage stage;
+    bool started;
+};
+
+static bool show(void *ctx, enum dz_sweep_stage stage, uint64_t done) {
+    static const char *const labels[] = {
+        [DZ_SWEEP_WALK] = N_("looking through snapshots"),
+        [DZ_SWEEP_WAIT] = N_("waiting for backups that run"),
+        [DZ_SWEEP_MOVE] = N_("moving what is needed"),
+        [DZ_SWEEP_REMOVE] = N_("removing packs"),
+    };
+    struct run *r = ctx;
+
+    if (!r->started || r->stage != stage) {
+        if (r->started)
+            dz_progress_end(&r->progress);
+        dz_progress_start(&r->progress, r->cli, dz_text(labels[stage]), 0);
+        r->started = true;
+        r->stage = stage;
+    }
+    if (stage == DZ_SWEEP_MOVE)
+        dz_progress_show(&r->progress, 0, done);
+    else
+        dz_progress_show(&r->progress, done, 0);
+    return true;
+}
+
+static dz_status drop_caches(void *ctx, const uint8_t *ids, size_t n, dz_err *err) {
+    struct run *r = ctx;
+
+    return dz_path_caches_keep(r->vault, ids, n, err);
+}
+
+static void put_json(const struct dz_prune_result *r) {
+    json_t *j = json_object();
+
+    (void) json_object_set_new(j, "announced", dz_json_count(r->announced));
+    (void) json_object_set_new(j, "waiting", dz_json_count(r->waiting));
+    (void) json_object_set_new(j, "next", r->next_us ? dz_json_time(r->next_us) : json_null());
+    (void) json_object_set_new(j, "removed", dz_json_count(r->removed));
+    (void) json_object_set_new(j, "packs_removed", dz_json_count(r->swept.removed));
+    (void) json_object_set_new(j, "packs_compacted", dz_json_count(r->swept.compacted));
+    (void) json_object_set_new(j, "packs_left", dz_json_count(r->swept.left));
+    (void) json_object_set_new(j, "freed", dz_json_count(r->swept.freed));
+    (void) json_object_set_new(j, "time", dz_json_time(r->guard.trusted_us));
+    (void) json_object_set_new(j, "frozen", json_boolean(r->guard.frozen));
+    dz_json_put(j);
+}
+
+static void put_text(const struct dz_prune_result *r) {
+    char when[DZ_WHEN_TEXT], freed[DZ_SIZE_TEXT];
+
+    dz_size_text(r->swept.freed, freed);
+    (void) printf(T_("%llu snapshots removed; %llu packs removed, %llu of them after what is "
+                     "needed was moved; %s freed\n"),
+                  (unsigned long long) r->removed, (unsigned long long) r->swept.removed,
+                  (unsigned long long) r->swept.compacted, freed);
+    if (r->announced + r->waiting > 0) {
+        dz_when_text(r->next_us, when);
+        (void) printf(T_("%llu snapshots newly announced, %llu wait; the first may go on %s, by "
+                         "the vault's own clock\n"),
+                      (unsigned long long) r->announced, (unsigned long long) r->waiting, when);
+    }
+    if (r->swept.left > 0)
+        (void) printf(T_("%llu packs were left for the next run\n"),
+                      (unsigned long long) r->swept.left);
+}
+
+static int prune(const struct dz_cli *cli, struct dz_vault *v) {
+    struct run run = { .cli = cli, .vault = v };
+    struct dz_prune_how how = { .sweep = { .sparse_pct = SPARSE_PCT,
+                                           .names_max = NAMES_MAX,
+                                           .survivors = drop_caches,
+                                           .progress = show,
+                                           .ctx = &run } };
+    struct dz_prune_result r;
+    char when[DZ_WHEN_TEXT];
+    dz_err err = { 0 };
+    dz_status s;
+
+    dz_clock_sample(&how.now);
+    s = dz_prune_run(v, &how, &r, &err);
+    if (run.started)
+        dz_progress_end(&run.progress);
+    if (s == DZ_OK || r.announced || r.removed) {
+        if (cli->json)
+            put_json(&r);
+        else if (!cli->quiet)
+            put_text(&r);
+    }
+    if (s != DZ_OK)
+        return dz_cli_fail(&err);
+    if (!r.guard.frozen)
+        return DZ_EXIT_OK;
+    dz_when_text(r.guard.trusted_us, when);
+    dz_say(T_("the clock of this host jumped; for the vault it is still %s, and nothing expires"),
+           when);
+    return DZ_EXIT_FOUND;
+}
+
 int dz_cmd_prune(struct dz_cli *cli, int argc, char **argv) {
     DZ_AUTO(dz_vault) v = NULL;
-    struct dz_survey survey = { 0 };
     const char *source = NULL;
     bool dry = false;
-    size_t expire = 0, shown = 0;
-    dz_err err = { 0 };
     int option, code;
 
     while ((option = dz_cli_option(cli, argc, argv)) >= 0)
@@ -73,26 +229,10 @@ int dz_cmd_prune(struct dz_cli *cli, int argc, char **argv) {
         return cli->stop_code;
     if (optind < argc)
         return dz_cli_usage(cli, T_("too many arguments, from \"%s\" on"), argv[optind]);
-    if (!dry)
-        return dz_cli_usage(cli, T_("this version removes nothing: give --dry-run"));
+    if (source && !dry)
+        return dz_cli_usage(cli, T_("--source goes with --dry-run: prune is for the whole vault"));
     code = dz_cli_open(cli, DZ_NEED_CLOSED, &v);
     if (code != DZ_EXIT_OK)
         return code;
-    if (dz_survey_read(v, dz_now_us(), &survey, &err) != DZ_OK) {
-        dz_survey_release(&survey);
-        return dz_cli_fail(&err);
-    }
-    for (size_t i = 0; i < survey.n; i++) {
-        const dz_survey_row *row = &survey.rows[i];
-
-        if (source && strcmp(row->source, source) != 0)
-            continue;
-        put(cli, row);
-        shown++;
-        expire += row->fate.why == DZ_RETENTION_EXPIRES;
-    }
-    dz_survey_release(&survey);
-    if (!cli->json && !cli->quiet)
-        (void) printf(T_("%zu of %zu snapshots would expire\n"), expire, shown);
-    return DZ_EXIT_OK;
+    return dry ? explain(cli, v, source) : prune(cli, v);
 }

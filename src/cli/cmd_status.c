@@ -10,6 +10,7 @@
 #include "core/clock.h"
 #include "core/hex.h"
 #include "custody/action.h"
+#include "custody/prune.h"
 #include "custody/witness.h"
 #include "store/packlist.h"
 #include "store/verify.h"
@@ -155,6 +156,22 @@ static dz_status look_at_witnesses(struct dz_status_state *s, const struct dz_le
     return st;
 }
 
+static dz_status look_at_clock(struct dz_status_state *s, const struct dz_ledger *ledger,
+                               dz_err *err) {
+    struct dz_clock_sample now;
+    struct dz_clock_guard g;
+
+    dz_clock_guard_read(ledger, &g);
+    dz_clock_sample(&now);
+    s->trusted_us = dz_clock_guard_at(&g, &now, &s->frozen);
+    if (s->frozen)
+        red(s, "clock-frozen");
+    DZ_TRY(dz_prune_untimely(ledger, &s->untimely, err));
+    if (s->untimely)
+        red(s, "removed-early");
+    return DZ_OK;
+}
+
 /* A holder that does not answer opens nothing: as good as none. */
 static void look_at_holder(struct dz_status_state *s) {
     DZ_AUTO(dz_holder) h = NULL;
@@ -171,6 +188,8 @@ static dz_status look_at_custody(struct dz_status_state *s, dz_err *err) {
         st = look_at_witnesses(s, c.ledger, err);
     if (st == DZ_OK)
         st = look_at_requests(s, &c.quorum, err);
+    if (st == DZ_OK)
+        st = look_at_clock(s, c.ledger, err);
     dz_custody_release(&c);
     return st;
 }

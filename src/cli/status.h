@@ -32,6 +32,9 @@ struct dz_status_state {
     uint64_t witness_size;
     int64_t witness_us; /* 0: never */
     uint64_t operators, asked, forged;
+    int64_t trusted_us; /* the vault's own time (custody/clock_guard.h) */
+    bool frozen;
+    uint64_t untimely; /* removals that were not announced (custody/prune.h) */
     bool open;
     dz_holder_state holder;
     /* what is red, as words for scripts; the first n_red count */

@@ -87,6 +87,18 @@ static json_t *requests_json(const struct dz_status_state *s) {
     return j;
 }
 
+static json_t *clock_json(const struct dz_status_state *s) {
+    json_t *j;
+
+    if (!s->log_ok)
+        return json_null();
+    j = json_object();
+    (void) json_object_set_new(j, "time", dz_json_time(s->trusted_us));
+    (void) json_object_set_new(j, "frozen", json_boolean(s->frozen));
+    (void) json_object_set_new(j, "removed_early", dz_json_count(s->untimely));
+    return j;
+}
+
 static json_t *open_json(const struct dz_status_state *s) {
     json_t *j;
 
@@ -127,6 +139,7 @@ void dz_status_put_json(const struct dz_status_state *s, const char *fingerprint
                                s->log_ok ? dz_json_count(s->operators) : json_null());
     (void) json_object_set_new(j, "approvals", json_integer(s->v->config.approvals));
     (void) json_object_set_new(j, "requests", requests_json(s));
+    (void) json_object_set_new(j, "clock", clock_json(s));
     (void) json_object_set_new(j, "open", open_json(s));
     (void) json_object_set_new(j, "offsite", json_null());
     (void) json_object_set_new(j, "rehearsal", json_null());
@@ -271,6 +284,28 @@ static void put_requests(const struct dz_status_state *s) {
     }
 }
 
+static void put_clock(const struct dz_status_state *s) {
+    char when[DZ_WHEN_TEXT], text[160];
+
+    if (!s->log_ok)
+        return;
+    dz_when_text(s->trusted_us, when);
+    if (s->frozen) {
+        (void) snprintf(text, sizeof text,
+                        T_("stands still at %s: this host's clock jumped, nothing expires"), when);
+        red_line(T_("clock"), text);
+    } else {
+        label(T_("clock"));
+        (void) printf(T_("%s, by the vault's own account\n"), when);
+    }
+    if (s->untimely) {
+        (void) snprintf(text, sizeof text,
+                        T_("%llu snapshots, without a week's announcement: not by dozo prune"),
+                        (unsigned long long) s->untimely);
+        red_line(T_("removed"), text);
+    }
+}
+
 void dz_status_put_text(const struct dz_status_state *s, const char *fingerprint) {
     const struct dz_vault_config *c = &s->v->config;
     char alarms[32], when[DZ_WHEN_TEXT], text[120];
@@ -294,6 +329,7 @@ void dz_status_put_text(const struct dz_status_state *s, const char *fingerprint
     put_verified(s);
     put_witness(s);
     put_requests(s);
+    put_clock(s);
     red_line(T_("copies"), T_("this one only: none off-site"));
     red_line(T_("rehearsal"), T_("none"));
     (void) snprintf(alarms, sizeof alarms, "%llu", (unsigned long long) s->alarms);

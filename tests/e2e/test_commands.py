@@ -145,7 +145,7 @@ class Commands(Case):
 
     def test_the_log_is_listed_and_continues_an_older_checkpoint(self):
         rows = self.rows(*self.closed, "log")
-        self.assertEqual([row["kind"] for row in rows[:3]], ["genesis", "commit", "commit"])
+        self.assertEqual([row["kind"] for row in rows[:4]], ["genesis", "commit", "clock-tick", "commit"])
         self.assertEqual([row["index"] for row in self.rows(*self.closed, "log", "--since", 2)][0], 2)
         older = write("older", read("vault/log/checkpoint"))
         self.good(*self.closed, "backup", "--source", "other", "tree/sub")

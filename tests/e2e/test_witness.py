@@ -36,7 +36,7 @@ class Witness(Case):
         self.assertNotIn("no-witness", got["reasons"])
         self.assertTrue(got["witness"]["fresh"])
         self.assertIn("usb", self.witness("list"))
-        self.assertEqual(read("kept").split(b"\n")[1], b"3")
+        self.assertEqual(read("kept").split(b"\n")[1], b"4")
 
     def test_a_log_that_goes_on_is_consistent_and_handed_over(self):
         self.witness("add", "usb", "--file", "kept")

@@ -1,12 +1,17 @@
 #!/usr/bin/env python3
 """tools/read_vault.py agrees with vaults that dozo makes, and finds what was done to them."""
-import hashlib, pathlib, random, shutil, subprocess, sys, tempfile
+import hashlib, os, pathlib, random, shutil, subprocess, sys, tempfile
 
 dozo, reader = sys.argv[1:3]
 
 
-def run(*args):
-    return subprocess.run([dozo, *map(str, args)], check=True, capture_output=True)
+faketime = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
+
+
+def run(*args, day=0):
+    """So many days later."""
+    env = {**os.environ, "LD_PRELOAD": str(faketime), "FAKETIME": f"+{day}d", "NO_FAKE_STAT": "1"}
+    return subprocess.run([dozo, *map(str, args)], check=True, capture_output=True, env=env)
 
 
 def read(*args):
@@ -42,7 +47,7 @@ with tempfile.TemporaryDirectory() as top:
     run("--vault", vault, "backup", "--source", "two", tree / "deep")
 
     code, out = read(vault)
-    expect("a vault verifies", code == 0 and "4 leaves, 3 snapshots" in out and " are needed" in out, out)
+    expect("a vault verifies", code == 0 and "5 leaves, 3 snapshots" in out and " are needed" in out, out)
     shutil.move(vault / "host.key", top / "host.key")
     code, out = read(vault)
     expect("without host keys, too", code == 0 and "3 snapshots: all verified" in out, out)
@@ -51,7 +56,7 @@ with tempfile.TemporaryDirectory() as top:
     shutil.move(top / "host.key", vault / "host.key")
 
     truth = [*vault.glob("packs/*"), *vault.glob("commits/*"), vault / "vault.yaml", vault / "host.key",
-             vault / "log/checkpoint", vault / "log/tile/0/000.p/4", vault / "log/tile/entries/000.p/4"]
+             vault / "log/checkpoint", vault / "log/tile/0/000.p/5", vault / "log/tile/entries/000.p/5"]
     for path in truth:
         good = path.read_bytes()
         at = random.randrange(len(good))
@@ -80,4 +85,11 @@ with tempfile.TemporaryDirectory() as top:
     named_anew(forged, good)
     code, out = read(vault)
     expect("all is well again", code == 0, out)
+
+    # what prune removed is not missed
+    run("--vault", vault, "policy", "set", "one", "--timezone", "UTC", "--daily", 0, "--monthly", 0, "--yearly", 0)
+    for day in 0, 70, 78:
+        run("--vault", vault, "prune", day=day)
+    code, out = read(vault)
+    expect("a snapshot that was removed is none", code == 0 and "2 snapshots" in out, out)
 print("read_vault.py agrees")

@@ -31,7 +31,8 @@ SOURCE = MARKS["source"]
 seen = set()
 # kinds of leaves with a JSON text, and what may stand in it (docs/format/log.md, requests.md)
 CUSTODY = {14: {"event", "name", "kind", "place", "size", "time_us"}, 21: {"text"}, 22: {"signature"}, 12: set(),
-           7: {"event", "by", "seconds"}, 8: {"why"}, 18: {"severity", "reason", "detail"}}
+           7: {"event", "by", "seconds"}, 8: {"why"}, 18: {"severity", "reason", "detail"},
+           10: {"boot", "up_us", "wall_us"}}
 
 
 def expect(what, condition, shown=""):
@@ -116,7 +117,7 @@ def frames(data):
 
 # ---- the thief: what everybody sees ----
 KNOWN_FILES = [r"vault\.yaml", r"host\.key", r"packs/[0-9a-f]{64}", r"commits/[0-9a-f]{64}", r"index/[0-9a-f]{32}\.run",
-               r"cache/path-[0-9a-f]{32}", r"cache/damaged", r"log/(checkpoint|lock)",
+               r"cache/path-[0-9a-f]{32}", r"cache/damaged", r"cache/tick", r"log/(checkpoint|lock)",
                r"log/tile/(\d|entries)/(x\d{3}/)*\d{3}(\.p/\d+)?"]
 
 
@@ -141,7 +142,7 @@ def thief(top, vault):
     seen.add("pack.segments")
     expect("commits show their ids", len({c.id for c in vault.commits.values()}) == 2)
     seen.add("commit.id")
-    expect("the log shows kinds", [leaf["kind"] for leaf in vault.leaves] == [1, 2, 2, 17, 14, 14, 21, 22, 12, 7, 18, 8])
+    expect("the log shows kinds", [leaf["kind"] for leaf in vault.leaves] == [1, 2, 10, 2, 17, 14, 14, 21, 22, 12, 7, 18, 8])
     for leaf in vault.leaves:
         expect("leaves hold nothing that the document does not know", leaf["more"] == b"" and leaf["flags"] == 0)
     expect("only a verification and custody have a text",
@@ -155,6 +156,9 @@ def thief(top, vault):
     expect("one source has one path cache", len(caches) == 1)
     cache = PathCache(caches[0])
     expect("it shows how many files there are", len(cache.records) == 3)
+    expect("and which snapshot it goes with", cache.snapshot in {c.id[:8] for c in vault.commits.values()})
+    expect("the cached tick is times and a boot", re.fullmatch(rb"[0-9a-f-]{36}\n\d+\n\d+\n", bytes_of["cache/tick"]))
+    seen.add("cache.tick")
     seen.add("cache.counts")
     return cache
 
@@ -168,7 +172,7 @@ class PathCache:
         expect("its reserved bytes are 0", r.take(6) == bytes(6))
         self.began_us, size, slots, packs = (r.int(8) for _ in range(4))
         list_sum = r.take(8)
-        expect("its reserved bytes are 0", r.take(8) == bytes(8))
+        self.snapshot = r.take(8)
         records, table, names = r.take(size), r.take(16 * slots), r.take(8 * packs)
         expect("it ends there", r.left() == 0 and hashlib.sha256(names).digest()[:8] == list_sum)
         self.records = {}
@@ -247,7 +251,7 @@ def root(vault, cache, file):
             said = json.loads(text[16:])
             expect("a custody leaf holds what the document says", set(said) <= CUSTODY[kind], said)
             plain.append(text)
-            seen.add("log.witness" if kind == 14 else "log.custody")
+            seen.add({14: "log.witness", 10: "log.clock"}.get(kind, "log.custody"))
         elif leaf["sealed"]:
             key = rv.child(vault.keys.text, b"verify leaf", leaf["sealed"][:16])
             text = rv.Gcm(key).open(0, leaf["sealed"][:16], leaf["sealed"][16:])
