@@ -12,6 +12,7 @@ build=(
     build-essential meson ninja-build pkg-config python3
     libsodium-dev libssl-dev libzstd-dev libxxhash-dev libcyaml-dev libjansson-dev
     libfuse3-dev fuse3
+    libsmbclient-dev
     libqrencode-dev libcairo2-dev libpango1.0-dev fonts-ipaexfont-gothic
     openssh-client # dozo approve signs with ssh-keygen
     scdoc
@@ -27,6 +28,8 @@ test=(
     libarchive-tools         # bsdtar reads what export wrote
     faketime                 # lets weeks go by, and clocks jump
     postgresql               # a real database: dumped, kept, restored, compared
+    samba samba-vfs-modules  # a real file server on loopback, and clients that are not ours
+    smbclient
 )
 
 case "${1-}" in
