@@ -323,6 +323,7 @@ class Commit:
         out["ref_root"], packs = r.take(32), r.field()
         need(len(packs) % 32 == 0, "has a malformed list of packs")
         out["packs"] = [packs[i:i + 32] for i in range(0, len(packs), 32)]
+        out["sent_bytes"] = r.varint() if r.left() else 0
         out["more"] = r.rest()
         return out
 

@@ -1,25 +1,15 @@
 #include "recover/layout.h"
 
 bool dz_layout_fits(const dz_entry *e, uint64_t content, uint64_t *ret_size) {
-    dz_slice extents = dz_entry_field(e, DZ_TAG_EXTENTS);
-    dz_reader r = dz_reader_over(extents);
-    uint64_t at = 0, data = 0;
+    bool sparse = dz_entry_field(e, DZ_TAG_EXTENTS).data != NULL;
+    uint64_t bytes;
 
-    *ret_size = extents.data ? e->size : content;
+    *ret_size = sparse ? e->size : content;
     if (*ret_size > INT64_MAX)
         return false;
-    if (!extents.data)
+    if (!sparse)
         return content == e->size || (e->flags & DZ_ENTRY_CHANGED);
-    while (dz_reader_left(&r) > 0) {
-        uint64_t hole = dz_read_varint(&r);
-        uint64_t run = dz_read_varint(&r);
-
-        if (!dz_reader_ok(&r) || hole > e->size - at || run > e->size - at - hole)
-            return false;
-        at += hole + run;
-        data += run;
-    }
-    return data == content;
+    return dz_entry_content_bytes(e, &bytes) && bytes == content;
 }
 
 dz_layout dz_layout_begin(dz_slice extents, uint64_t size) {

@@ -52,6 +52,7 @@ static void put_host_part(const struct dz_commit *c, dz_buf *to) {
     dz_buf_put_varint(to, c->errors);
     dz_buf_put(to, c->ref_root.b, sizeof c->ref_root.b);
     dz_buf_put_field(to, dz_buf_slice(&c->packs));
+    dz_buf_put_varint(to, c->sent_bytes);
 }
 
 static void put_sealed_part(const struct dz_commit *c, dz_buf *to) {
@@ -134,6 +135,7 @@ static dz_status read_host_part(dz_slice plain, struct dz_commit *c, dz_err *err
     c->errors = dz_read_varint(&r);
     ref = dz_read_bytes(&r, sizeof c->ref_root.b);
     packs = dz_read_field(&r);
+    c->sent_bytes = dz_reader_left(&r) > 0 ? dz_read_varint(&r) : 0; /* older records end here */
     if (!dz_reader_ok(&r) || source.len > DZ_SOURCE_NAME_MAX ||
         packs.len % DZ_SHA256_BYTES != 0) /* later versions may add fields */
         return DZ_FAIL(err, DZ_E_CORRUPT, "commit: the host's part is malformed");

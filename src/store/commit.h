@@ -43,6 +43,7 @@ struct dz_commit {
     uint64_t bytes;               /* of all files */
     uint64_t new_bytes;           /* of objects the vault did not have, before compression */
     uint64_t stored_bytes;        /* what they took on disk */
+    uint64_t sent_bytes; /* of chunks that the source had not sent before; 0: a local one */
     uint64_t alarms, changed, errors;
     dz_id ref_root;
     dz_buf packs; /* names of the packs this session wrote, 32 bytes each: what a copy must hold */

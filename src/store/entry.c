@@ -76,6 +76,25 @@ dz_slice dz_entry_field(const dz_entry *e, enum dz_entry_tag tag) {
     return (dz_slice){ 0 };
 }
 
+bool dz_entry_content_bytes(const dz_entry *e, uint64_t *ret_bytes) {
+    dz_slice extents = dz_entry_field(e, DZ_TAG_EXTENTS);
+    dz_reader r = dz_reader_over(extents);
+    uint64_t at = 0, data = 0;
+
+    if (e->size > INT64_MAX)
+        return false;
+    while (dz_reader_left(&r) > 0) {
+        uint64_t hole = dz_read_varint(&r), run = dz_read_varint(&r);
+
+        if (!dz_reader_ok(&r) || hole > e->size - at || run > e->size - at - hole)
+            return false;
+        at += hole + run;
+        data += run;
+    }
+    *ret_bytes = extents.data ? data : e->size;
+    return true;
+}
+
 void dz_entry_put_field(dz_buf *fields, enum dz_entry_tag tag, dz_slice value) {
     dz_buf_put_varint(fields, (uint64_t) tag);
     dz_buf_put_field(fields, value);

@@ -77,6 +77,10 @@ bool dz_path_within(dz_slice path, dz_slice dir);
 
 /* The field with this tag, or an empty slice with data == NULL. */
 dz_slice dz_entry_field(const dz_entry *e, enum dz_entry_tag tag);
+/* Bytes of content that the entry says it has: its size, or the data of its extents.  False when
+ * its extents are malformed or do not fit into its size, or it has a size beyond what a file may
+ * have (2^63 - 1). */
+bool dz_entry_content_bytes(const dz_entry *e, uint64_t *ret_bytes);
 /* Appends one field to an encoded field list.  Call in ascending order of tags. */
 void dz_entry_put_field(dz_buf *fields, enum dz_entry_tag tag, dz_slice value);
 

@@ -127,25 +127,13 @@ static dz_status node_read(struct dz_manifest_check *c, const dz_id *id, uint8_t
 /* Whether the content is as long as the entry and its holes say; of a file that changed while it
  * was read, or could not be read to its end, nobody knows. */
 static bool content_fits(const dz_entry *e, uint64_t content) {
-    dz_slice extents = dz_entry_field(e, DZ_TAG_EXTENTS);
-    dz_reader r = dz_reader_over(extents);
-    uint64_t at = 0, data = 0;
+    uint64_t bytes;
 
     if (e->type != DZ_ENTRY_FILE)
         return content == 0;
     if (e->flags & (DZ_ENTRY_CHANGED | DZ_ENTRY_UNREADABLE))
         return true;
-    if (!extents.data)
-        return content == e->size;
-    while (dz_reader_left(&r) > 0) {
-        uint64_t hole = dz_read_varint(&r), run = dz_read_varint(&r);
-
-        if (!dz_reader_ok(&r) || hole > e->size - at || run > e->size - at - hole)
-            return false;
-        at += hole + run;
-        data += run;
-    }
-    return data == content;
+    return dz_entry_content_bytes(e, &bytes) && bytes == content;
 }
 
 static bool xattrs_fit(const dz_entry *e) {

@@ -330,24 +330,34 @@ static dz_status append(struct dz_lane *lane, size_t i, dz_slice bytes, const dz
     return DZ_OK;
 }
 
-/* Claims the name for this session: true once for each name that the vault lacks. */
-static dz_status claim(struct dz_session *s, const dz_name *name, size_t len, bool *ret_new,
-                       dz_err *err) {
-    bool known = false, added = false;
+/* Whether a pack that is relied on has it. */
+static dz_status known_of(struct dz_session *s, const dz_name *name, bool *ret_known, dz_err *err) {
     dz_place place;
     dz_status status;
 
+    *ret_known = false;
     (void) pthread_rwlock_rdlock(&s->catalog_lock);
-    status = dz_catalog_find(&s->catalog, name, &place, &known, err);
+    status = dz_catalog_find(&s->catalog, name, &place, ret_known, err);
     (void) pthread_rwlock_unlock(&s->catalog_lock);
     /* a damaged run cannot say: then the object is stored once more, and the run goes at the end */
-    if (status == DZ_E_CORRUPT)
-        known = false;
-    else
-        DZ_TRY(status);
+    if (status != DZ_E_CORRUPT)
+        return status;
+    (void) pthread_mutex_lock(&s->lock);
+    s->index_damaged = true;
+    (void) pthread_mutex_unlock(&s->lock);
+    *ret_known = false;
+    return DZ_OK;
+}
+
+/* Claims the name for this session: true once for each name that the vault lacks. */
+static dz_status claim(struct dz_session *s, const dz_name *name, size_t len, bool *ret_new,
+                       dz_err *err) {
+    bool known, added = false;
+    dz_status status;
+
+    DZ_TRY(known_of(s, name, &known, err));
     if (!known) {
         (void) pthread_mutex_lock(&s->lock);
-        s->index_damaged |= status == DZ_E_CORRUPT;
         status = dz_name_set_add(s->pending, name, &added, err);
         if (status == DZ_OK && added)
             s->new_bytes += len;
@@ -385,6 +395,22 @@ dz_status dz_lane_put(struct dz_lane *lane, enum dz_kind kind, dz_slice bytes, b
     *ret_id = id;
     if (ret_new)
         *ret_new = fresh;
+    return DZ_OK;
+}
+
+dz_status dz_lane_has(struct dz_lane *lane, enum dz_kind kind, const dz_id *id, bool *ret_has,
+                      dz_err *err) {
+    struct dz_session *s = lane->session;
+    dz_name name = dz_name_of(s->vault->host->name, (uint8_t) kind, id);
+    bool known;
+
+    DZ_TRY(known_of(s, &name, &known, err));
+    if (!known) {
+        (void) pthread_mutex_lock(&s->lock);
+        known = dz_name_set_has(s->pending, &name);
+        (void) pthread_mutex_unlock(&s->lock);
+    }
+    *ret_has = known;
     return DZ_OK;
 }
 
@@ -532,7 +558,7 @@ static void tidy_index(struct dz_session *s) {
     }
 }
 
-dz_status dz_session_commit(struct dz_session *s, struct dz_commit *commit, dz_err *err) {
+dz_status dz_session_keep(struct dz_session *s, dz_err *err) {
     DZ_TRY(failed(s, err));
     DZ_TRY(flush_lanes(s, err));
     stop_packer(s);
@@ -543,9 +569,16 @@ dz_status dz_session_commit(struct dz_session *s, struct dz_commit *commit, dz_e
     /* also the names of packs that others gave and perhaps did not live to sync: we rely on them */
     if (dz_os->fsync(s->vault->packsfd) < 0)
         return DZ_FAIL_ERRNO(err, "syncing the directory of packs");
-    DZ_TRY(check_packs(s, err));
+    return DZ_OK;
+}
 
-    dz_random(commit->id, sizeof commit->id);
+dz_status dz_session_commit(struct dz_session *s, struct dz_commit *commit, dz_err *err) {
+    static const uint8_t unset[DZ_SNAPSHOT_ID_BYTES];
+
+    DZ_TRY(dz_session_keep(s, err));
+    DZ_TRY(check_packs(s, err));
+    if (memcmp(commit->id, unset, sizeof unset) == 0)
+        dz_random(commit->id, sizeof commit->id);
     commit->arrived_us = dz_now_us();
     commit->new_bytes = s->new_bytes;
     commit->stored_bytes = s->stored_bytes;

@@ -46,11 +46,21 @@ dz_status dz_session_lane(struct dz_session *s, struct dz_lane **ret_lane,
 dz_status dz_lane_put(struct dz_lane *lane, enum dz_kind kind, dz_slice bytes, bool incompressible,
                       dz_id *ret_id, bool *ret_new, dz_err *err) DZ_MUST_CHECK;
 
+/* Whether the object need not be put: the vault has it, or this session took it.  Also false when a
+ * damaged index cannot say.  DZ_E_IO, DZ_E_NOMEM. */
+dz_status dz_lane_has(struct dz_lane *lane, enum dz_kind kind, const dz_id *id, bool *ret_has,
+                      dz_err *err) DZ_MUST_CHECK;
+
 /* A sink over a lane, for trees.  Valid as long as the lane. */
 struct dz_sink dz_lane_sink(struct dz_lane *lane);
 
 /* Makes everything durable and then the snapshot: packs, index run, commit record, log leaf, in
- * this order.  Fills commit->id, arrived_us, new_bytes, stored_bytes and packs.  No lane may be in
- * use. DZ_E_IO: the snapshot does not exist, unless the very last sync failed: then it may. */
+ * this order.  Fills commit->arrived_us, new_bytes, stored_bytes, packs, and id unless it is set
+ * (it must then be no other snapshot's).  No lane may be in use.  DZ_E_IO: the snapshot does not
+ * exist, unless the very last sync failed: then it may. */
 dz_status dz_session_commit(struct dz_session *s, struct dz_commit *commit,
                             dz_err *err) DZ_MUST_CHECK;
+
+/* Makes durable what was put, and no snapshot: for a run that broke off and will come again.  The
+ * session can only be freed afterwards.  No lane may be in use.  DZ_E_IO, DZ_E_NOMEM. */
+dz_status dz_session_keep(struct dz_session *s, dz_err *err) DZ_MUST_CHECK;

@@ -38,7 +38,7 @@ static void must_agree_closed(const struct dz_commit *a, const struct dz_commit 
     MUST(a->arrived_us == b->arrived_us && a->started_us == b->started_us);
     MUST(a->files == b->files && a->dirs == b->dirs && a->others == b->others);
     MUST(a->bytes == b->bytes && a->new_bytes == b->new_bytes &&
-         a->stored_bytes == b->stored_bytes);
+         a->stored_bytes == b->stored_bytes && a->sent_bytes == b->sent_bytes);
     MUST(a->alarms == b->alarms && a->changed == b->changed && a->errors == b->errors);
     MUST(memcmp(a->ref_root.b, b->ref_root.b, sizeof a->ref_root.b) == 0);
     MUST(dz_slice_eq(dz_buf_slice(&a->packs), dz_buf_slice(&b->packs)));

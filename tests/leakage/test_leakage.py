@@ -233,7 +233,7 @@ def root(vault, cache, file):
     seen.add("ref.names")
 
     field_of = {"source": "commit.source", "arrived_us": "commit.times", "started_us": "commit.times",
-                "packs": "commit.packs", "ref_root": "ref.names", **{name: "commit.counts" for name in rv.COUNTS}}
+                "packs": "commit.packs", "sent_bytes": "commit.counts", "ref_root": "ref.names", **{name: "commit.counts" for name in rv.COUNTS}}
     for commit in vault.commits.values():
         part = commit.host_part(vault.keys)
         expect("a commit tells no more than the document knows", part.pop("more") == b"")

@@ -215,6 +215,45 @@ static void a_field_is_found_by_its_tag(void **state) {
     assert_null(dz_entry_field(&e, DZ_TAG_CLASS).data);
 }
 
+enum { END = 777 };
+
+static void the_content_of_an_entry_is_its_size_or_its_extents(void **state) {
+    static const struct {
+        const char *name;
+        uint64_t size;
+        uint64_t extents[5]; /* hole, data, hole, data, end */
+        bool ok;
+        uint64_t content;
+    } rows[] = {
+        /* clang-format off */
+        { "without holes it is the size",       10, { END },             true,  10 },
+        { "nothing but a hole",                 10, { 10, 0, END },      true,  0  },
+        { "two runs of data",                   10, { 1, 2, 3, 4, END }, true,  6  },
+        { "a hole at the end needs no words",   10, { 1, 2, END },       true,  2  },
+        { "data beyond the end",                10, { 1, 2, 3, 5, END }, false, 0  },
+        { "a hole beyond the end",              10, { 11, 0, END },      false, 0  },
+        { "a sum that goes round",              10, { 1, UINT64_MAX - 1, END }, false, 0 },
+        { "a hole without data",                10, { 5, END },          false, 0  },
+        { "larger than files get",      1ULL << 63, { END },             false, 0  },
+        /* clang-format on */
+    };
+
+    (void) state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        dz_autobuf dz_buf extents = { 0 }, fields = { 0 };
+        dz_entry e = { .type = DZ_ENTRY_FILE, .size = rows[i].size };
+        uint64_t content = 0;
+
+        for (size_t k = 0; k < 5 && rows[i].extents[k] != END; k++)
+            dz_buf_put_varint(&extents, rows[i].extents[k]);
+        if (extents.len > 0)
+            dz_entry_put_field(&fields, DZ_TAG_EXTENTS, dz_buf_slice(&extents));
+        e.fields = dz_buf_slice(&fields);
+        if (dz_entry_content_bytes(&e, &content) != rows[i].ok || content != rows[i].content)
+            fail_msg("%s", rows[i].name);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_directory_comes_right_before_all_below_it),
@@ -224,6 +263,7 @@ int main(void) {
         cmocka_unit_test(entries_are_read_back_as_they_were),
         cmocka_unit_test(hostile_entries_are_refused),
         cmocka_unit_test(a_field_is_found_by_its_tag),
+        cmocka_unit_test(the_content_of_an_entry_is_its_size_or_its_extents),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
