@@ -63,12 +63,10 @@ static void put_row(const struct dz_cli *cli, const dz_survey_row *row) {
 
 /* The vault's own time as it is now. */
 static dz_status trusted_now(struct dz_vault *v, int64_t *ret_us, bool *ret_frozen, dz_err *err) {
-    DZ_AUTO(dz_ledger) ledger = NULL;
     struct dz_clock_sample now;
     struct dz_clock_guard g;
 
-    DZ_TRY(dz_ledger_read(v, &ledger, err));
-    dz_clock_guard_read(ledger, &g);
+    DZ_TRY(dz_clock_guard_of(v, &g, err));
     dz_clock_sample(&now);
     *ret_us = dz_clock_guard_at(&g, &now, ret_frozen);
     return DZ_OK;

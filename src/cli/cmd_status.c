@@ -156,17 +156,16 @@ static dz_status look_at_witnesses(struct dz_status_state *s, const struct dz_le
     return st;
 }
 
-static dz_status look_at_clock(struct dz_status_state *s, const struct dz_ledger *ledger,
-                               dz_err *err) {
+static dz_status look_at_clock(struct dz_status_state *s, const struct dz_custody *c, dz_err *err) {
     struct dz_clock_sample now;
     struct dz_clock_guard g;
 
-    dz_clock_guard_read(ledger, &g);
+    dz_clock_guard_read(c->ledger, &c->quorum, &g);
     dz_clock_sample(&now);
     s->trusted_us = dz_clock_guard_at(&g, &now, &s->frozen);
     if (s->frozen)
         red(s, "clock-frozen");
-    DZ_TRY(dz_prune_untimely(ledger, &s->untimely, err));
+    DZ_TRY(dz_prune_untimely(c->ledger, &c->quorum, &s->untimely, err));
     if (s->untimely)
         red(s, "removed-early");
     return DZ_OK;
@@ -189,7 +188,7 @@ static dz_status look_at_custody(struct dz_status_state *s, dz_err *err) {
     if (st == DZ_OK)
         st = look_at_requests(s, &c.quorum, err);
     if (st == DZ_OK)
-        st = look_at_clock(s, c.ledger, err);
+        st = look_at_clock(s, &c, err);
     dz_custody_release(&c);
     return st;
 }

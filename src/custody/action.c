@@ -1,12 +1,14 @@
 #include "custody/action.h"
 
 #include <fcntl.h>
+#include <time.h>
 
 #include "core/clock.h"
 #include "core/durable.h"
 #include "core/hex.h"
 #include "core/text.h"
 #include "crypto/hash.h"
+#include "custody/clock_guard.h"
 #include "custody/operators.h"
 
 enum { PREFIX_MIN = 4 };
@@ -129,6 +131,46 @@ static dz_status note_effect(struct dz_custody *c, int tmpfd, const dz_ask *a, u
                           &object, 1, json_object(), ret_leaf, err);
 }
 
+/* --- the clock -------------------------------------------------------------------------------- */
+
+static dz_status frozen_clock(const struct dz_custody *c, struct dz_clock_guard *ret, dz_err *err) {
+    dz_clock_guard_read(c->ledger, &c->quorum, ret);
+    return ret->frozen ? DZ_OK
+                       : DZ_FAIL(err, DZ_E_POLICY, "the vault trusts its clock: nothing to do");
+}
+
+static dz_status describe_unfreeze(const struct dz_custody *c, const struct dz_operands *typed,
+                                   struct dz_subject *ret, dz_err *err) {
+    time_t now = (time_t) (dz_now_us() / 1000000);
+    struct dz_clock_guard g;
+    char stood[DZ_TIME_TEXT], text[32];
+    struct tm tm;
+
+    (void) typed;
+    DZ_TRY(frozen_clock(c, &g, err));
+    if (!gmtime_r(&now, &tm) || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+        return DZ_FAIL(err, DZ_E_USAGE, "the clock of this host shows no time at all");
+    dz_time_text(g.trusted_us, stood);
+    dz_buf_printf(&ret->line[DZ_UNFREEZE_EVENT], "%llu", (unsigned long long) g.frozen_leaf);
+    dz_buf_printf(&ret->line[DZ_UNFREEZE_CAUSE],
+                  "the clock of the host jumped; the vault's stands still at %s", stood);
+    dz_buf_printf(&ret->line[DZ_UNFREEZE_NOW], "%s", text);
+    return DZ_OK;
+}
+
+static dz_status note_unfreeze(struct dz_custody *c, int tmpfd, const dz_ask *a, uint64_t *ret_leaf,
+                               dz_err *err) {
+    dz_leaf_object object = { .type = DZ_LEAF_OBJ_REQUEST };
+    struct dz_clock_sample now;
+    struct dz_clock_guard g;
+
+    DZ_TRY(frozen_clock(c, &g, err));
+    memcpy(object.name, a->request.id, sizeof object.name);
+    dz_clock_sample(&now);
+    return dz_ledger_note(c->v, tmpfd, DZ_LEAF_CLOCK_EVENT, 0, &object, 1,
+                          dz_clock_sample_text(&now), ret_leaf, err);
+}
+
 /* --- the table -------------------------------------------------------------------------------- */
 
 const struct dz_action dz_actions[] = {
@@ -136,6 +178,8 @@ const struct dz_action dz_actions[] = {
       describe_add, note_effect },
     { "operator-remove", "FINGERPRINT", N_("an operator may no longer approve"),
       DZ_REQUEST_OPERATOR_REMOVE, describe_remove, note_effect },
+    { "unfreeze-clock", NULL, N_("the clock is right again, and snapshots may expire"),
+      DZ_REQUEST_UNFREEZE, describe_unfreeze, note_unfreeze },
     { 0 },
 };
 

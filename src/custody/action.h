@@ -38,7 +38,7 @@ void dz_subject_release(struct dz_subject *s);
 
 struct dz_action {
     const char *word;    /* "operator-add": as it is typed */
-    const char *operand; /* "KEYFILE" */
+    const char *operand; /* "KEYFILE"; NULL: takes none */
     const char *summary; /* N_() */
     enum dz_request_kind kind;
     /* Fills in the subject's lines: what is, and what would be. */

@@ -61,17 +61,62 @@ static void take_tick(struct dz_clock_guard *g, const dz_ledger_leaf *leaf) {
     g->ticks++;
 }
 
-void dz_clock_guard_take(struct dz_clock_guard *g, const dz_ledger_leaf *leaf) {
+/* Copies a subject's line; false when it is too long. */
+static bool line_of(const struct dz_request *r, size_t at, char *to, size_t room) {
+    if (r->subject[at].len >= room)
+        return false;
+    memcpy(to, r->subject[at].data, r->subject[at].len);
+    to[r->subject[at].len] = '\0';
+    return true;
+}
+
+/* Operators have said which time it was when they were asked. */
+static void take_event(struct dz_clock_guard *g, const struct dz_quorum *q,
+                       const dz_ledger_leaf *leaf) {
+    const dz_ask *a = dz_quorum_approved(q, leaf->index);
+    char event[24], frozen[24], time[DZ_TIME_TEXT];
+    struct dz_clock_sample now;
+    int64_t said_us;
+
+    if (!g->frozen || !a || a->request.kind != DZ_REQUEST_UNFREEZE || !sample_of(leaf, &now))
+        return;
+    (void) snprintf(frozen, sizeof frozen, "%llu", (unsigned long long) g->frozen_leaf);
+    if (!line_of(&a->request, DZ_UNFREEZE_EVENT, event, sizeof event) ||
+        strcmp(event, frozen) != 0 || !line_of(&a->request, DZ_UNFREEZE_NOW, time, sizeof time) ||
+        !dz_time_parse(time, &said_us) || said_us < 0 || said_us > wall_max_us)
+        return;
+    g->frozen = false;
+    g->trusted_us = said_us;
+    g->last = now;
+    g->ticks++;
+}
+
+void dz_clock_guard_take(struct dz_clock_guard *g, const struct dz_quorum *q,
+                         const dz_ledger_leaf *leaf) {
     if (leaf->kind == DZ_LEAF_GENESIS)
         g->trusted_us = leaf->time_us;
     else if (leaf->kind == DZ_LEAF_CLOCK_TICK)
         take_tick(g, leaf);
+    else if (leaf->kind == DZ_LEAF_CLOCK_EVENT)
+        take_event(g, q, leaf);
 }
 
-void dz_clock_guard_read(const struct dz_ledger *ledger, struct dz_clock_guard *ret) {
+void dz_clock_guard_read(const struct dz_ledger *ledger, const struct dz_quorum *q,
+                         struct dz_clock_guard *ret) {
     *ret = (struct dz_clock_guard){ 0 };
     for (size_t i = 0; i < ledger->n; i++)
-        dz_clock_guard_take(ret, &ledger->leaves[i]);
+        dz_clock_guard_take(ret, q, &ledger->leaves[i]);
+}
+
+dz_status dz_clock_guard_of(struct dz_vault *v, struct dz_clock_guard *ret, dz_err *err) {
+    DZ_AUTO(dz_ledger) ledger = NULL;
+    struct dz_quorum q = { 0 };
+
+    DZ_TRY(dz_ledger_read(v, &ledger, err));
+    DZ_TRY(dz_quorum_read(v, ledger, &q, err));
+    dz_clock_guard_read(ledger, &q, ret);
+    dz_quorum_release(&q);
+    return DZ_OK;
 }
 
 int64_t dz_clock_guard_at(const struct dz_clock_guard *g, const struct dz_clock_sample *now,
@@ -82,39 +127,30 @@ int64_t dz_clock_guard_at(const struct dz_clock_guard *g, const struct dz_clock_
     return g->trusted_us + (*ret_frozen || g->ticks == 0 ? 0 : passed);
 }
 
-static dz_status note(struct dz_vault *v, int tmpfd, const struct dz_clock_sample *now,
-                      dz_err *err) {
-    return dz_ledger_note(v, tmpfd, DZ_LEAF_CLOCK_TICK, 0, NULL, 0,
-                          json_pack("{s:s,s:I,s:I}", "boot", now->boot, "up_us",
-                                    (json_int_t) now->up_us, "wall_us", (json_int_t) now->wall_us),
-                          NULL, err);
+json_t *dz_clock_sample_text(const struct dz_clock_sample *s) {
+    return json_pack("{s:s,s:I,s:I}", "boot", s->boot, "up_us", (json_int_t) s->up_us, "wall_us",
+                     (json_int_t) s->wall_us);
 }
 
 dz_status dz_clock_tick(struct dz_vault *v, int tmpfd, const struct dz_clock_sample *now,
                         int64_t every_s, struct dz_clock_guard *ret, dz_err *err) {
-    DZ_AUTO(dz_ledger) ledger = NULL;
     struct dz_clock_guard g;
     int64_t passed = 0;
     bool fine;
 
-    DZ_TRY(dz_ledger_read(v, &ledger, err));
-    dz_clock_guard_read(ledger, &g);
+    DZ_TRY(dz_clock_guard_of(v, &g, err));
     fine = g.ticks == 0 || agrees(&g.last, now, &passed);
     if (!g.frozen && (g.ticks == 0 || !fine || strcmp(g.last.boot, now->boot) != 0 ||
                       passed >= every_s * second_us)) {
-        DZ_TRY(note(v, tmpfd, now, err));
+        DZ_TRY(dz_ledger_note(v, tmpfd, DZ_LEAF_CLOCK_TICK, 0, NULL, 0, dz_clock_sample_text(now),
+                              NULL, err));
         if (!fine)
             DZ_TRY(dz_alarm_note(v, tmpfd, DZ_ALARM_SERIOUS, "clock-jumped", NULL,
                                  "the wall clock and the time since boot disagree; nothing expires "
                                  "until operators say that the time is right",
                                  err));
     }
-    if (!ret)
-        return DZ_OK;
-    dz_ledger_free(DZ_TAKE(ledger));
-    DZ_TRY(dz_ledger_read(v, &ledger, err));
-    dz_clock_guard_read(ledger, ret);
-    return DZ_OK;
+    return ret ? dz_clock_guard_of(v, ret, err) : DZ_OK;
 }
 
 /* --- every now and then ----------------------------------------------------------------------- */

@@ -1,20 +1,22 @@
 /* custody/clock_guard.h -- how much time has passed, by the vault's own account.
  *
- *   CLOCK_TICK, CLOCK_EVENT leaves ─▶ [replay] ─▶ trusted time, frozen or not ─▶ expiry
+ *   CLOCK_TICK, approved CLOCK_EVENT leaves ─▶ [replay] ─▶ trusted time, frozen or not ─▶ expiry
  *   the clocks now ─▶ [tick] ─▶ a leaf, and an alarm where they disagree
  *
  * A tick says what the wall clock and the time since boot were.  Between two ticks of one boot both
  * must have gone on alike (within a minute and a thousandth); then trusted time goes on by the
  * lesser.  Where they disagree, or the wall clock went back over a reboot, trusted time stands
- * still, for good: `clock-frozen` in `dozo status`.  Time off, and time between the last tick and a
- * reboot, does not count: things expire later.  Intake never asks.
+ * still: `clock-frozen` in `dozo status`.  It goes on when operators approve that the time which a
+ * request shows is right (`unfreeze-clock`): from that time, and from the tick in the CLOCK_EVENT
+ * leaf that carries it out.  Time off, and time between the last tick and a reboot, does not count:
+ * things expire later.  Intake never asks.
  *
  * Against NTP and a battery clock, not against root, who writes the log.  docs/design/retention.md.
  * One thread at a time. */
 #pragma once
 
 #include "core/clock.h"
-#include "custody/ledger.h"
+#include "custody/quorum.h"
 
 enum { DZ_TICK_EVERY_S = 6 * 3600 }; /* what comes by often repeats no younger tick */
 
@@ -26,15 +28,24 @@ struct dz_clock_guard {
     uint64_t ticks;
 };
 
-/* Takes the next leaf of a ledger; a zeroed guard has seen none. */
-void dz_clock_guard_take(struct dz_clock_guard *g, const dz_ledger_leaf *leaf);
+/* Takes the next leaf of a ledger; a zeroed guard has seen none.  `q` is what dz_quorum_read() gave
+ * of the whole ledger. */
+void dz_clock_guard_take(struct dz_clock_guard *g, const struct dz_quorum *q,
+                         const dz_ledger_leaf *leaf);
 /* All of a ledger. */
-void dz_clock_guard_read(const struct dz_ledger *ledger, struct dz_clock_guard *ret);
+void dz_clock_guard_read(const struct dz_ledger *ledger, const struct dz_quorum *q,
+                         struct dz_clock_guard *ret);
+/* The same, of a vault's log as it is.  As dz_ledger_read(), dz_quorum_read(). */
+dz_status dz_clock_guard_of(struct dz_vault *v, struct dz_clock_guard *ret,
+                            dz_err *err) DZ_MUST_CHECK;
 
 /* What the trusted time would be with a tick now.  *ret_frozen: there is none, the clocks jumped.
  */
 int64_t dz_clock_guard_at(const struct dz_clock_guard *g, const struct dz_clock_sample *now,
                           bool *ret_frozen);
+
+/* The text of a leaf that holds a sample; NULL: out of memory. */
+json_t *dz_clock_sample_text(const struct dz_clock_sample *s);
 
 /* Appends a tick, if the last one is of another boot, `every_s` seconds old, or in disagreement
  * with `now`; then also the alarm `clock-jumped`, once.  *ret (may be NULL) is the guard

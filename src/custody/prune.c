@@ -8,6 +8,7 @@
 
 #include "core/hex.h"
 #include "core/os.h"
+#include "custody/action.h"
 #include "custody/survey.h"
 #include "store/removed.h"
 
@@ -53,13 +54,13 @@ static void add(struct notices *n, const dz_ledger_leaf *leaf, int64_t trusted_u
     }
 }
 
-static dz_status read_notices(const struct dz_ledger *ledger, uint16_t kind, struct notices *ret,
-                              dz_err *err) {
+static dz_status read_notices(const struct dz_ledger *ledger, const struct dz_quorum *q,
+                              uint16_t kind, struct notices *ret, dz_err *err) {
     struct dz_clock_guard g = { 0 };
 
     *ret = (struct notices){ 0 };
     for (size_t i = 0; i < ledger->n; i++) {
-        dz_clock_guard_take(&g, &ledger->leaves[i]);
+        dz_clock_guard_take(&g, q, &ledger->leaves[i]);
         if (ledger->leaves[i].kind == kind)
             add(ret, &ledger->leaves[i], g.trusted_us);
     }
@@ -94,12 +95,13 @@ static const struct notice *next_of(const struct notices *n, const struct notice
                                                                                             : NULL;
 }
 
-dz_status dz_prune_untimely(const struct dz_ledger *ledger, uint64_t *ret_n, dz_err *err) {
+dz_status dz_prune_untimely(const struct dz_ledger *ledger, const struct dz_quorum *q,
+                            uint64_t *ret_n, dz_err *err) {
     struct notices announced = { 0 }, done = { 0 };
-    dz_status s = read_notices(ledger, DZ_LEAF_PRUNE_INTENT, &announced, err);
+    dz_status s = read_notices(ledger, q, DZ_LEAF_PRUNE_INTENT, &announced, err);
 
     if (s == DZ_OK)
-        s = read_notices(ledger, DZ_LEAF_PRUNE_DONE, &done, err);
+        s = read_notices(ledger, q, DZ_LEAF_PRUNE_DONE, &done, err);
     *ret_n = 0;
     for (size_t i = 0; s == DZ_OK && i < count(&done); i++) {
         const struct notice *d = at(&done, i), *a = first_of(&announced, d->file);
@@ -237,10 +239,13 @@ static dz_status drop_records(struct dz_vault *v, dz_err *err) {
 }
 
 static dz_status expire(struct prune *p, dz_err *err) {
-    DZ_AUTO(dz_ledger) ledger = NULL;
+    struct dz_custody c = { .v = p->v };
+    dz_status s = dz_custody_read(&c, err);
 
-    DZ_TRY(dz_ledger_read(p->v, &ledger, err));
-    DZ_TRY(read_notices(ledger, DZ_LEAF_PRUNE_INTENT, &p->announced, err));
+    if (s == DZ_OK)
+        s = read_notices(c.ledger, &c.quorum, DZ_LEAF_PRUNE_INTENT, &p->announced, err);
+    dz_custody_release(&c);
+    DZ_TRY(s);
     DZ_TRY(sort_out_all(p, err));
     DZ_TRY(
         note_all(p, DZ_LEAF_PRUNE_INTENT, "announced", &p->announce, &p->result->announced, err));
@@ -249,11 +254,14 @@ static dz_status expire(struct prune *p, dz_err *err) {
 
 /* Leaves that no run of this program wrote are not carried out: what they name is still there. */
 static dz_status check_log(struct dz_vault *v, dz_err *err) {
-    DZ_AUTO(dz_ledger) ledger = NULL;
-    uint64_t untimely;
+    struct dz_custody c = { .v = v };
+    uint64_t untimely = 0;
+    dz_status s = dz_custody_read(&c, err);
 
-    DZ_TRY(dz_ledger_read(v, &ledger, err));
-    DZ_TRY(dz_prune_untimely(ledger, &untimely, err));
+    if (s == DZ_OK)
+        s = dz_prune_untimely(c.ledger, &c.quorum, &untimely, err);
+    dz_custody_release(&c);
+    DZ_TRY(s);
     return untimely == 0
                ? DZ_OK
                : DZ_FAIL(err, DZ_E_POLICY,

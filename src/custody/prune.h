@@ -39,5 +39,5 @@ dz_status dz_prune_run(struct dz_vault *v, const struct dz_prune_how *how,
 
 /* How many snapshots the log says were removed without a week's announcement: who wrote those
  * leaves was not this program.  DZ_E_NOMEM. */
-dz_status dz_prune_untimely(const struct dz_ledger *ledger, uint64_t *ret_n,
-                            dz_err *err) DZ_MUST_CHECK;
+dz_status dz_prune_untimely(const struct dz_ledger *ledger, const struct dz_quorum *q,
+                            uint64_t *ret_n, dz_err *err) DZ_MUST_CHECK;

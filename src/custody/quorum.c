@@ -9,6 +9,7 @@ enum { NAMES_MAX = 3000 /* bytes of names in "afterwards": a line holds 4096 */ 
 
 /* What carries out a request.  Kinds without a leaf have no effect yet. */
 static const uint16_t effects[DZ_REQUEST_KIND_COUNT] = {
+    [DZ_REQUEST_UNFREEZE] = DZ_LEAF_CLOCK_EVENT,
     [DZ_REQUEST_OPERATOR_ADD] = DZ_LEAF_OPERATOR_ADD,
     [DZ_REQUEST_OPERATOR_REMOVE] = DZ_LEAF_OPERATOR_REMOVE,
 };

@@ -30,11 +30,13 @@ enum dz_request_kind {
     DZ_REQUEST_DELETE,          /* a snapshot, before its time */
     DZ_REQUEST_POLICY,          /* a looser rule, or a smaller minimum */
     DZ_REQUEST_RELEASE,         /* a hold ends */
-    DZ_REQUEST_UNFREEZE,        /* the clock is trusted again */
+    DZ_REQUEST_UNFREEZE,        /* the clock is trusted again: enum dz_unfreeze */
     DZ_REQUEST_OPERATOR_ADD,    /* somebody more may approve */
     DZ_REQUEST_OPERATOR_REMOVE, /* somebody may no longer */
     DZ_REQUEST_KIND_COUNT
 };
+/* Lines of the subject: the leaf where the clock stopped, why, and the time as it is ("...Z"). */
+enum dz_unfreeze { DZ_UNFREEZE_EVENT, DZ_UNFREEZE_CAUSE, DZ_UNFREEZE_NOW };
 
 /* "delete-snapshot", ...: as it stands in the text.  Static. */
 const char *dz_request_kind_name(enum dz_request_kind kind);

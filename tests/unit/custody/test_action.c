@@ -1,7 +1,9 @@
 /* Asking, approving and carrying out, as the commands do it: one step a leaf, and nothing twice. */
 #include "tests/unit/custody/vault_fixture.h"
 
+#include "core/clock.h"
 #include "custody/action.h"
+#include "custody/clock_guard.h"
 
 enum { ROOM = 512 };
 
@@ -172,11 +174,75 @@ static void a_request_is_found_by_the_beginning_of_its_name(void **state) {
     custody_close(&v);
 }
 
+/* The guard as the log has it. */
+static struct dz_clock_guard guard(struct dz_custody *c) {
+    struct dz_clock_guard g;
+
+    read_again(c);
+    dz_clock_guard_read(c->ledger, &c->quorum, &g);
+    return g;
+}
+
+static void a_frozen_clock_goes_on_when_enough_have_looked_at_the_time(void **state) {
+    const int64_t day_us = INT64_C(86400) * 1000000;
+    struct custody_vault v = { 0 };
+    struct dz_custody c = { 0 };
+    struct dz_clock_sample now;
+    struct dz_clock_guard g;
+    int64_t asked_us;
+    dz_err err = { 0 };
+
+    (void) state;
+    custody_open(&v, 1, 3, 2);
+    c.v = v.v;
+    read_again(&c);
+    assert_int_equal(ask(&v, &c, "unfreeze-clock", NULL, DZ_REQUEST_LIFE_US, &err), DZ_E_POLICY);
+    dz_clock_sample(&now);
+    assert_int_equal(dz_clock_tick(v.v, v.tmpfd, &now, 0, NULL, NULL), DZ_OK);
+    now.wall_us += 3650 * day_us;
+    assert_int_equal(dz_clock_tick(v.v, v.tmpfd, &now, 0, NULL, NULL), DZ_OK);
+    assert_true(guard(&c).frozen);
+
+    /* who writes the log alone changes nothing */
+    assert_int_equal(dz_ledger_note(v.v, v.tmpfd, DZ_LEAF_CLOCK_EVENT, 0, NULL, 0,
+                                    dz_clock_sample_text(&now), NULL, NULL),
+                     DZ_OK);
+    assert_true(guard(&c).frozen);
+    asked_us = dz_now_us();
+    assert_int_equal(ask(&v, &c, "unfreeze-clock", NULL, DZ_REQUEST_LIFE_US, &err), DZ_OK);
+    assert_int_equal(approve(&v, &c, 0, 1, &err), DZ_OK);
+    assert_int_equal(dz_ask_carry_out(&c, v.tmpfd, &c.quorum.asks[0], &err), DZ_E_POLICY);
+    assert_true(guard(&c).frozen);
+    assert_int_equal(approve(&v, &c, 0, 2, &err), DZ_OK);
+    assert_int_equal(dz_ask_carry_out(&c, v.tmpfd, &c.quorum.asks[0], &err), DZ_OK);
+    g = guard(&c);
+    assert_false(g.frozen);
+    assert_true(g.trusted_us <= asked_us && g.trusted_us > asked_us - 2 * 1000000);
+
+    /* and it goes on from there */
+    dz_clock_ahead_us += 5 * day_us;
+    dz_clock_sample(&now);
+    assert_int_equal(dz_clock_tick(v.v, v.tmpfd, &now, 0, NULL, NULL), DZ_OK);
+    dz_clock_ahead_us -= 5 * day_us;
+    assert_false(guard(&c).frozen);
+    assert_true(guard(&c).trusted_us >= g.trusted_us + 5 * day_us);
+
+    /* the same approval does not serve a second jump */
+    now.wall_us -= day_us;
+    assert_int_equal(dz_clock_tick(v.v, v.tmpfd, &now, 0, NULL, NULL), DZ_OK);
+    assert_true(guard(&c).frozen);
+    assert_int_equal(dz_ask_carry_out(&c, v.tmpfd, &c.quorum.asks[0], &err), DZ_E_POLICY);
+    assert_true(guard(&c).frozen);
+    dz_custody_release(&c);
+    custody_close(&v);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_approval_that_was_cut_off_is_carried_out_later),
         cmocka_unit_test(two_who_carry_it_out_at_once_do_it_once),
         cmocka_unit_test(what_cannot_be_carried_out_is_not_asked),
+        cmocka_unit_test(a_frozen_clock_goes_on_when_enough_have_looked_at_the_time),
         cmocka_unit_test(a_request_is_found_by_the_beginning_of_its_name),
     };
 

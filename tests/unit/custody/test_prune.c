@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 
+#include "custody/action.h"
 #include "custody/prune.h"
 
 #define DAY (INT64_C(86400) * 1000000)
@@ -27,11 +28,12 @@ static void days(struct custody_vault *c, int64_t n, bool truly) {
 }
 
 static uint64_t untimely(struct custody_vault *c) {
-    DZ_AUTO(dz_ledger) ledger = NULL;
+    struct dz_custody read = { .v = c->v };
     uint64_t n;
 
-    assert_int_equal(dz_ledger_read(c->v, &ledger, NULL), DZ_OK);
-    assert_int_equal(dz_prune_untimely(ledger, &n, NULL), DZ_OK);
+    assert_int_equal(dz_custody_read(&read, NULL), DZ_OK);
+    assert_int_equal(dz_prune_untimely(read.ledger, &read.quorum, &n, NULL), DZ_OK);
+    dz_custody_release(&read);
     return n;
 }
 
