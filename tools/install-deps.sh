@@ -12,7 +12,7 @@ build=(
     build-essential meson ninja-build pkg-config python3
     libsodium-dev libssl-dev libzstd-dev libxxhash-dev libcyaml-dev libjansson-dev
     libfuse3-dev fuse3
-    libsmbclient-dev
+    libsmbclient-dev libseccomp-dev
     libqrencode-dev libcairo2-dev libpango1.0-dev fonts-ipaexfont-gothic
     openssh-client # dozo approve signs with ssh-keygen
     scdoc

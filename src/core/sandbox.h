@@ -1,0 +1,37 @@
+/* core/sandbox.h -- a process gives away what it has no use for, before it reads a stranger's
+ * bytes.
+ *
+ *   begin ─▶ user ─▶ files ─▶ calls ─▶ hostile bytes
+ *
+ * In this order, in a process of a single thread.  There is no way back, and no sandbox means no
+ * service: where a step fails, the process must end.  What was given away is refused with EPERM or
+ * EACCES and not punished with death: a library that tries something new after an update does
+ * without it, and a backup is still made.
+ * Descriptors that are open stay open: they are the only way out. */
+#pragma once
+
+#include <stddef.h>
+
+#include "core/error.h"
+
+/* No core dump, no debugger, no privilege from a program that is run, no file written that is not
+ * open; at most so many bytes of memory (0: as many as it likes); dies with its parent.  DZ_E_IO.
+ */
+dz_status dz_sandbox_begin(size_t memory_max, dz_err *err) DZ_MUST_CHECK;
+
+/* Root becomes nobody; everybody else stays who they are.  DZ_E_IO. */
+dz_status dz_sandbox_user(dz_err *err) DZ_MUST_CHECK;
+
+/* From now on only these files, and what is below these directories, can be opened, and read alone
+ * (Landlock).  NULL ends the list; a path that is not there is passed over.
+ * DZ_E_IO, DZ_E_UNSUPPORTED (the kernel has no Landlock). */
+dz_status dz_sandbox_files(const char *const paths[], dz_err *err) DZ_MUST_CHECK;
+
+enum dz_sandbox_call {
+    DZ_SANDBOX_OPEN = 1 << 0,    /* open files to read them, load libraries */
+    DZ_SANDBOX_CONNECT = 1 << 1, /* make and connect sockets of the internet and the machine */
+};
+/* From now on: read and write what is open, memory, time, the end; and what `more` says (a mask of
+ * enum dz_sandbox_call).  No program is run, no process looked at, nothing is ever listened on.
+ * Called again with less it takes more away.  DZ_E_IO, DZ_E_NOMEM. */
+dz_status dz_sandbox_calls(unsigned more, dz_err *err) DZ_MUST_CHECK;
