@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What a closed vault gives away is what docs/design/leakage.md lists, and no more.
 
-  test_leakage.py DOZO CLOSED_KEYS TOOLS LEAKAGE_MD VAULT_MD
+  test_leakage.py DOZO CLOSED_KEYS SEND_CHUNK TOOLS LEAKAGE_MD VAULT_MD
 
 Reads a vault with planted marks as the thief does and as root does, field by field (by the reader
 in tools/, not by dozo's own), and compares the ids of what it read with the document's tables."""
@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-dozo, closed_keys, tools, document, vault_document = sys.argv[1:6]
+dozo, closed_keys, send_chunk, tools, document, vault_document = sys.argv[1:7]
 sys.path.insert(0, tools)
 import read_vault as rv  # noqa: E402
 
@@ -77,6 +77,7 @@ def make(top):
     dozo_run("--vault", top / "vault", "request", "operator-add", top / "second.pub", "--why", "leave")
     asked = json.loads(dozo_run("--vault", top / "vault", "--json", "requests"))["request"]
     dozo_run("--vault", top / "vault", "approve", asked, "--sign-with", top / "first")
+    subprocess.run([send_chunk, top / "vault", SOURCE, MARKS["content"]], check=True)
     os.environ["DOZO_RUNTIME_DIR"] = str(top / "run")
     dozo_run("--vault", top / "vault", "open", "--key", top / "key")
     dozo_run("--vault", top / "vault", "close")
@@ -117,7 +118,8 @@ def frames(data):
 
 # ---- the thief: what everybody sees ----
 KNOWN_FILES = [r"vault\.yaml", r"host\.key", r"packs/[0-9a-f]{64}", r"commits/[0-9a-f]{64}", r"index/[0-9a-f]{32}\.run",
-               r"cache/path-[0-9a-f]{32}", r"cache/damaged", r"cache/tick", r"log/(checkpoint|lock)",
+               r"cache/path-[0-9a-f]{32}", r"cache/damaged", r"cache/tick",
+               r"cache/sent-[0-9a-f]{32}/(now|last)/[0-9a-f]{32}\.run", r"log/(checkpoint|lock)",
                r"log/tile/(\d|entries)/(x\d{3}/)*\d{3}(\.p/\d+)?"]
 
 
@@ -159,6 +161,11 @@ def thief(top, vault):
     expect("and which snapshot it goes with", cache.snapshot in {c.id[:8] for c in vault.commits.values()})
     expect("the cached tick is times and a boot", re.fullmatch(rb"[0-9a-f-]{36}\n\d+\n\d+\n", bytes_of["cache/tick"]))
     seen.add("cache.tick")
+    sent = [data for name, data in bytes_of.items() if name.startswith("cache/sent-")]
+    expect("a source that sends has a run", len(sent) == 1 and sent[0][:8] == b"DZINDEX\n")
+    expect("it shows how many chunks there are", struct.unpack_from("<Q", sent[0], 64)[0] == 1)
+    seen.add("cache.sent")
+    cache.sent = sent[0]
     seen.add("cache.counts")
     return cache
 
@@ -272,6 +279,11 @@ def root(vault, cache, file):
     expect("not so a path next to it", guess(vault, cache, path + b"x", st, file_system) is None)
     expect("nor another moment", guess(vault, cache, path, st, file_system + 2) is None)
     seen.add("cache.guess")
+    names = rv.child(vault.keys.cache, b"sent", SOURCE.encode())
+    named = {hashlib.blake2b(bytes([rv.DATA]) + i, key=names, digest_size=16).digest(): i == identity
+             for i in (identity, hashlib.sha256(b"no").digest())}
+    expect("what a source sent is confirmed, and nothing else", all((n in cache.sent) == yes for n, yes in named.items()))
+    seen.add("sent.guess")
     known = {name for rows in vault.tables.values() for row in rows for name in row.names}
     expect("a guessed content is confirmed", vault.keys.name_of(rv.DATA, identity) in known)
     expect("another is not", vault.keys.name_of(rv.DATA, hashlib.sha256(b"no").digest()) not in known)
