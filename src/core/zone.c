@@ -46,11 +46,42 @@ void dz_zone_leave(void) {
     tzset();
 }
 
-dz_date dz_zone_date(int64_t us) {
+/* All zero beyond the year 2^31. */
+static struct tm wall_clock(int64_t us) {
     time_t seconds = (time_t) (us / 1000000 - (us % 1000000 < 0));
     struct tm tm = { 0 };
 
-    if (!localtime_r(&seconds, &tm)) /* beyond the year 2^31 */
-        return (dz_date){ 0 };
+    if (!localtime_r(&seconds, &tm))
+        return (struct tm){ .tm_year = -1900, .tm_mon = -1 };
+    return tm;
+}
+
+dz_date dz_zone_date(int64_t us) {
+    struct tm tm = wall_clock(us);
+
     return (dz_date){ tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday };
+}
+
+int dz_zone_offset(int64_t us) {
+    return (int) wall_clock(us).tm_gmtoff;
+}
+
+/* Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years begin in March, so that the
+ * leap day is the last of its year. */
+dz_date dz_date_of_day(int64_t days) {
+    const int64_t era_days = 146097; /* 400 years */
+    int64_t from_march = days + 719468, era, day, year, in_year, month;
+
+    era = (from_march >= 0 ? from_march : from_march - era_days + 1) / era_days;
+    day = from_march - era * era_days;
+    year = (day - day / 1460 + day / 36524 - day / 146096) / 365;
+    in_year = day - (365 * year + year / 4 - year / 100);
+    month = (5 * in_year + 2) / 153;
+    return (dz_date){ .year = (int) (year + era * 400 + (month >= 10)),
+                      .month = (int) (month < 10 ? month + 3 : month - 9),
+                      .day = (int) (in_year - (153 * month + 2) / 5 + 1) };
+}
+
+int dz_weekday_of_day(int64_t days) {
+    return (int) ((days % 7 + 4 + 7) % 7); /* 1970-01-01 was a Thursday */
 }
