@@ -4,6 +4,7 @@
 #include "cli/open.h"
 #include "cli/output.h"
 #include "cli/table.h"
+#include "custody/action.h"
 #include "custody/hold.h"
 
 enum { OPT_WHY = DZ_OPT_FIRST };
@@ -35,17 +36,23 @@ static void put(const struct dz_cli *cli, const dz_ledger_leaf *leaf) {
 }
 
 static int list(const struct dz_cli *cli, struct dz_vault *v) {
-    DZ_AUTO(dz_ledger) ledger = NULL;
+    struct dz_custody c = { .v = v };
     dz_err err = { 0 };
     size_t shown = 0;
 
-    if (dz_ledger_read(v, &ledger, &err) != DZ_OK)
+    if (dz_custody_read(&c, &err) != DZ_OK) {
+        dz_custody_release(&c);
         return dz_cli_fail(&err);
-    for (size_t i = 0; i < ledger->n; i++)
-        if (ledger->leaves[i].kind == DZ_LEAF_HOLD) {
-            put(cli, &ledger->leaves[i]);
-            shown++;
-        }
+    }
+    for (size_t i = 0; i < c.ledger->n; i++) {
+        const dz_ledger_leaf *leaf = &c.ledger->leaves[i];
+
+        if (leaf->kind != DZ_LEAF_HOLD || dz_hold_released(&c.quorum, leaf->index))
+            continue;
+        put(cli, leaf);
+        shown++;
+    }
+    dz_custody_release(&c);
     if (shown == 0 && !cli->json && !cli->quiet)
         dz_say(T_("no snapshot is held"));
     return DZ_EXIT_OK;

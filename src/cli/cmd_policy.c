@@ -4,6 +4,7 @@
 #include "cli/open.h"
 #include "cli/output.h"
 #include "cli/table.h"
+#include "custody/action.h"
 #include "custody/policy.h"
 
 enum { OPT_MINIMUM = DZ_OPT_FIRST, OPT_DAILY, OPT_MONTHLY, OPT_YEARLY, OPT_TIMEZONE };
@@ -146,10 +147,13 @@ static int parse(struct call *c, int argc, char **argv) {
 }
 
 static dz_status read_policies(struct call *c, dz_err *err) {
-    DZ_AUTO(dz_ledger) ledger = NULL;
+    struct dz_custody custody = { .v = c->v };
+    dz_status s = dz_custody_read(&custody, err);
 
-    DZ_TRY(dz_ledger_read(c->v, &ledger, err));
-    return dz_policies_read(ledger, &c->known, err);
+    if (s == DZ_OK)
+        s = dz_policies_read(custody.ledger, &custody.quorum, &c->known, err);
+    dz_custody_release(&custody);
+    return s;
 }
 
 int dz_cmd_policy(struct dz_cli *cli, int argc, char **argv) {

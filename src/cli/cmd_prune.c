@@ -23,6 +23,7 @@ const struct dz_option dz_prune_options[] = {
 
 static const char *const reasons[] = {
     [DZ_RETENTION_EXPIRES] = N_("EXPIRES"),
+    [DZ_RETENTION_APPROVED] = N_("GOES: operators approved its deletion"),
     [DZ_RETENTION_UNREADABLE] = N_("kept: its record is missing or damaged (dozo verify)"),
     [DZ_RETENTION_HELD] = N_("kept: held (dozo hold)"),
     [DZ_RETENTION_ALARM] = N_("kept: an alarm, or the last one before it"),
@@ -36,7 +37,7 @@ static const char *const reasons[] = {
 
 static void put_row(const struct dz_cli *cli, const dz_survey_row *row) {
     bool readable = row->fate.why != DZ_RETENTION_UNREADABLE;
-    bool expires = row->fate.why == DZ_RETENTION_EXPIRES;
+    bool expires = dz_retention_goes(row->fate.why);
     char id[DZ_SNAPSHOT_ID_TEXT], when[DZ_WHEN_TEXT];
 
     dz_snapshot_id_text(row->id, id);
@@ -92,7 +93,7 @@ static int explain(const struct dz_cli *cli, struct dz_vault *v, const char *sou
             continue;
         put_row(cli, row);
         shown++;
-        expire += row->fate.why == DZ_RETENTION_EXPIRES;
+        expire += dz_retention_goes(row->fate.why);
     }
     dz_survey_release(&survey);
     if (cli->json || cli->quiet)

@@ -8,6 +8,7 @@
 #include "core/hex.h"
 #include "core/text.h"
 #include "crypto/hash.h"
+#include "custody/asks_keep.h"
 #include "custody/clock_guard.h"
 #include "custody/operators.h"
 
@@ -178,6 +179,12 @@ const struct dz_action dz_actions[] = {
       describe_add, note_effect },
     { "operator-remove", "FINGERPRINT", N_("an operator may no longer approve"),
       DZ_REQUEST_OPERATOR_REMOVE, describe_remove, note_effect },
+    { "delete-snapshot", "SNAPSHOT", N_("a snapshot goes before its time, a week from then"),
+      DZ_REQUEST_DELETE, dz_describe_delete, dz_carry_out_delete },
+    { "loosen-policy", "SOURCE,RULE=N,...", N_("a source's snapshots are kept for a shorter time"),
+      DZ_REQUEST_POLICY, dz_describe_loosen, dz_carry_out_loosen },
+    { "release-hold", "LEAF", N_("a hold ends"), DZ_REQUEST_RELEASE, dz_describe_release,
+      dz_carry_out_release },
     { "unfreeze-clock", NULL, N_("the clock is right again, and snapshots may expire"),
       DZ_REQUEST_UNFREEZE, describe_unfreeze, note_unfreeze },
     { 0 },

@@ -1,15 +1,31 @@
 #include "custody/hold.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "core/utf8.h"
 
-bool dz_held(const struct dz_ledger *ledger, const uint8_t file[DZ_SHA256_BYTES]) {
+bool dz_hold_released(const struct dz_quorum *q, uint64_t leaf) {
+    char text[24];
+
+    (void) snprintf(text, sizeof text, "%llu", (unsigned long long) leaf);
+    for (size_t i = 0; i < q->n_asks; i++) {
+        const dz_ask *a = &q->asks[i];
+
+        if (a->done && a->request.kind == DZ_REQUEST_RELEASE &&
+            dz_request_says(&a->request, "hold", text))
+            return true;
+    }
+    return false;
+}
+
+bool dz_held(const struct dz_ledger *ledger, const struct dz_quorum *q,
+             const uint8_t file[DZ_SHA256_BYTES]) {
     for (size_t i = 0; i < ledger->n; i++) {
         const dz_ledger_leaf *leaf = &ledger->leaves[i];
         const dz_leaf_object *o;
 
-        if (leaf->kind != DZ_LEAF_HOLD)
+        if (leaf->kind != DZ_LEAF_HOLD || dz_hold_released(q, leaf->index))
             continue;
         for (size_t k = 0; (o = dz_ledger_object(leaf, DZ_LEAF_OBJ_COMMIT, k)); k++)
             if (memcmp(o->name, file, DZ_SHA256_BYTES) == 0)

@@ -1,16 +1,19 @@
 /* custody/hold.h -- snapshots that must not expire, because somebody said so and why.
  *
- * A hold is a HOLD leaf that names the commit record.  Anyone who can append may hold; nothing
- * takes a hold away yet.  One thread at a time. */
+ * A hold is a HOLD leaf that names the commit record.  Anyone who can append may hold; it ends when
+ * operators approve that (`release-hold`).  One thread at a time. */
 #pragma once
 
-#include "custody/ledger.h"
+#include "custody/quorum.h"
 #include "store/snapshot.h"
 
 enum { DZ_HOLD_WHY_MAX = 2000 }; /* bytes of UTF-8 */
 
+/* True when the hold at this leaf has ended. */
+bool dz_hold_released(const struct dz_quorum *q, uint64_t leaf);
 /* True when some leaf holds the snapshot with this commit record. */
-bool dz_held(const struct dz_ledger *ledger, const uint8_t file[DZ_SHA256_BYTES]);
+bool dz_held(const struct dz_ledger *ledger, const struct dz_quorum *q,
+             const uint8_t file[DZ_SHA256_BYTES]);
 
 /* Holds a snapshot.  *ret_leaf names the hold.
  * DZ_E_USAGE (`why` is empty, too long, or no UTF-8), else as dz_ledger_add(). */

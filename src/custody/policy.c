@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "custody/action.h"
+
 const char *dz_keep_loosens(const dz_keep *from, const dz_keep *to) {
     const dz_keep none = { .minimum_days = DZ_KEEP_MINIMUM_DAYS };
     const dz_keep *old = from ? from : &none;
@@ -55,13 +57,40 @@ static bool read_keep(const dz_ledger_leaf *leaf, dz_keep *ret) {
     return true;
 }
 
-static void take(struct dz_policies *p, const dz_ledger_leaf *leaf) {
+void dz_keep_text(const dz_keep *keep, char ret_text[DZ_KEEP_TEXT]) {
+    (void) snprintf(ret_text, DZ_KEEP_TEXT, "minimum %u days, daily %u, monthly %u, yearly %u, %s",
+                    keep->minimum_days, keep->daily, keep->monthly, keep->yearly, keep->zone);
+}
+
+json_t *dz_policy_text(const char *source, const dz_keep *keep) {
+    return json_pack("{s:s,s:s,s:i,s:i,s:i,s:i,s:s}", "event", "set", "source", source, "minimum",
+                     (int) keep->minimum_days, "daily", (int) keep->daily, "monthly",
+                     (int) keep->monthly, "yearly", (int) keep->yearly, "timezone", keep->zone);
+}
+
+/* Whether the leaf carries out a request that says just this. */
+static bool approved(const struct dz_quorum *q, const dz_ledger_leaf *leaf, const char *source,
+                     const dz_policy *old, const dz_keep *keep) {
+    const dz_ask *a = dz_quorum_approved(q, leaf->index);
+    char from[DZ_KEEP_TEXT], to[DZ_KEEP_TEXT];
+
+    if (!a || a->request.kind != DZ_REQUEST_POLICY || !old)
+        return false;
+    dz_keep_text(&old->keep, from);
+    dz_keep_text(keep, to);
+    return dz_request_says(&a->request, "source", source) &&
+           dz_request_says(&a->request, "from", from) && dz_request_says(&a->request, "to", to);
+}
+
+static void take(struct dz_policies *p, const struct dz_quorum *q, const dz_ledger_leaf *leaf) {
     const char *event = dz_ledger_text(leaf, "event"), *source = dz_ledger_text(leaf, "source");
     dz_keep keep = { 0 };
     dz_policy *old = source ? find(p, source) : NULL;
 
     if (!event || strcmp(event, "set") != 0 || !source || !dz_source_name_ok(source) ||
-        !read_keep(leaf, &keep) || dz_keep_loosens(old ? &old->keep : NULL, &keep)) {
+        !read_keep(leaf, &keep) ||
+        (dz_keep_loosens(old ? &old->keep : NULL, &keep) &&
+         !approved(q, leaf, source, old, &keep))) {
         p->passed_over++;
         return;
     }
@@ -73,7 +102,8 @@ static void take(struct dz_policies *p, const dz_ledger_leaf *leaf) {
     old->leaf = leaf->index;
 }
 
-dz_status dz_policies_read(const struct dz_ledger *ledger, struct dz_policies *ret, dz_err *err) {
+dz_status dz_policies_read(const struct dz_ledger *ledger, const struct dz_quorum *q,
+                           struct dz_policies *ret, dz_err *err) {
     struct dz_policies p = { 0 };
     size_t most = 0;
 
@@ -84,7 +114,7 @@ dz_status dz_policies_read(const struct dz_ledger *ledger, struct dz_policies *r
         return DZ_FAIL(err, DZ_E_NOMEM, "policies: out of memory");
     for (size_t i = 0; i < ledger->n; i++)
         if (ledger->leaves[i].kind == DZ_LEAF_POLICY)
-            take(&p, &ledger->leaves[i]);
+            take(&p, q, &ledger->leaves[i]);
     *ret = p;
     return DZ_OK;
 }
@@ -105,15 +135,18 @@ static dz_status check(const char *source, const dz_keep *keep, dz_err *err) {
 }
 
 dz_status dz_policy_set(struct dz_vault *v, const char *source, const dz_keep *keep, dz_err *err) {
-    DZ_AUTO(dz_ledger) ledger = NULL;
+    struct dz_custody c = { .v = v };
     struct dz_policies p = { 0 };
     const dz_policy *old;
     const char *what;
     dz_status s = DZ_OK;
 
     DZ_TRY(check(source, keep, err));
-    DZ_TRY(dz_ledger_read(v, &ledger, err));
-    DZ_TRY(dz_policies_read(ledger, &p, err));
+    s = dz_custody_read(&c, err);
+    if (s == DZ_OK)
+        s = dz_policies_read(c.ledger, &c.quorum, &p, err);
+    dz_custody_release(&c);
+    DZ_TRY(s);
     old = find(&p, source);
     what = dz_keep_loosens(old ? &old->keep : NULL, keep);
     if (what && !old)
@@ -123,10 +156,5 @@ dz_status dz_policy_set(struct dz_vault *v, const char *source, const dz_keep *k
     dz_policies_release(&p);
     if (s != DZ_OK)
         return s;
-    return dz_ledger_add(v, DZ_LEAF_POLICY, 0, NULL, 0,
-                         json_pack("{s:s,s:s,s:i,s:i,s:i,s:i,s:s}", "event", "set", "source",
-                                   source, "minimum", (int) keep->minimum_days, "daily",
-                                   (int) keep->daily, "monthly", (int) keep->monthly, "yearly",
-                                   (int) keep->yearly, "timezone", keep->zone),
-                         NULL, err);
+    return dz_ledger_add(v, DZ_LEAF_POLICY, 0, NULL, 0, dz_policy_text(source, keep), NULL, err);
 }

@@ -9,7 +9,7 @@
 #pragma once
 
 #include "core/zone.h"
-#include "custody/ledger.h"
+#include "custody/quorum.h"
 #include "store/commit.h"
 
 enum {
@@ -36,9 +36,10 @@ struct dz_policies {
     size_t passed_over; /* leaves that would have loosened, or made no sense */
 };
 
-/* Copies what it needs.  DZ_E_NOMEM. */
-dz_status dz_policies_read(const struct dz_ledger *ledger, struct dz_policies *ret,
-                           dz_err *err) DZ_MUST_CHECK;
+/* A leaf that loosens counts if it carries out what operators approved: these rules, after those
+ * that were.  Copies what it needs.  DZ_E_NOMEM. */
+dz_status dz_policies_read(const struct dz_ledger *ledger, const struct dz_quorum *q,
+                           struct dz_policies *ret, dz_err *err) DZ_MUST_CHECK;
 void dz_policies_release(struct dz_policies *p); /* a zeroed one is fine */
 /* NULL: the source has no rules. */
 const dz_policy *dz_policies_find(const struct dz_policies *p, const char *source);
@@ -46,6 +47,12 @@ const dz_policy *dz_policies_find(const struct dz_policies *p, const char *sourc
 /* What `to` loosens in `from` (a member's name: "minimum", "daily", ...), or NULL when nothing.
  * A `from` of NULL stands for no rules yet: only a minimum below 60 days loosens. */
 const char *dz_keep_loosens(const dz_keep *from, const dz_keep *to);
+
+/* "minimum 60 days, daily 180, monthly 24, yearly 5, Asia/Tokyo": as a request shows them. */
+enum { DZ_KEEP_TEXT = 160 };
+void dz_keep_text(const dz_keep *keep, char ret_text[DZ_KEEP_TEXT]);
+/* The text of a POLICY leaf; NULL: out of memory. */
+json_t *dz_policy_text(const char *source, const dz_keep *keep);
 
 /* Sets a source's rules, with a POLICY leaf.
  * DZ_E_USAGE (source, zone, a number beyond DZ_KEEP_DAYS_MAX), DZ_E_POLICY (loosens; names what),

@@ -176,7 +176,7 @@ static dz_status sort_out_all(struct prune *p, dz_err *err) {
     dz_status s = dz_survey_read(p->v, p->result->guard.trusted_us, &survey, err);
 
     for (size_t i = 0; s == DZ_OK && i < survey.n; i++)
-        if (survey.rows[i].fate.why == DZ_RETENTION_EXPIRES)
+        if (dz_retention_goes(survey.rows[i].fate.why))
             sort_out(p, &survey.rows[i]);
     dz_survey_release(&survey);
     if (s == DZ_OK && (!dz_buf_ok(&p->announce) || !dz_buf_ok(&p->remove)))

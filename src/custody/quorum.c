@@ -9,6 +9,9 @@ enum { NAMES_MAX = 3000 /* bytes of names in "afterwards": a line holds 4096 */ 
 
 /* What carries out a request.  Kinds without a leaf have no effect yet. */
 static const uint16_t effects[DZ_REQUEST_KIND_COUNT] = {
+    [DZ_REQUEST_DELETE] = DZ_LEAF_PRUNE_INTENT,
+    [DZ_REQUEST_POLICY] = DZ_LEAF_POLICY,
+    [DZ_REQUEST_RELEASE] = DZ_LEAF_RELEASE,
     [DZ_REQUEST_UNFREEZE] = DZ_LEAF_CLOCK_EVENT,
     [DZ_REQUEST_OPERATOR_ADD] = DZ_LEAF_OPERATOR_ADD,
     [DZ_REQUEST_OPERATOR_REMOVE] = DZ_LEAF_OPERATOR_REMOVE,
@@ -340,7 +343,7 @@ static dz_status take_effect(struct dz_quorum *q, const dz_ledger_leaf *leaf, dz
 /* Kinds that only stand for something with a request, and any other leaf that names one. */
 static bool claims_approval(const dz_ledger_leaf *leaf) {
     return leaf->kind == DZ_LEAF_OPERATOR_ADD || leaf->kind == DZ_LEAF_OPERATOR_REMOVE ||
-           dz_ledger_object(leaf, DZ_LEAF_OBJ_REQUEST, 0);
+           leaf->kind == DZ_LEAF_RELEASE || dz_ledger_object(leaf, DZ_LEAF_OBJ_REQUEST, 0);
 }
 
 static void go_on(struct dz_quorum *q, int64_t us) {

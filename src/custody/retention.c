@@ -5,9 +5,10 @@
 static const char *const names[] = {
     [DZ_RETENTION_EXPIRES] = "expires",   [DZ_RETENTION_UNREADABLE] = "unreadable",
     [DZ_RETENTION_HELD] = "held",         [DZ_RETENTION_ALARM] = "alarm",
-    [DZ_RETENTION_NO_RULES] = "no-rules", [DZ_RETENTION_NEWEST] = "newest",
-    [DZ_RETENTION_MINIMUM] = "minimum",   [DZ_RETENTION_DAILY] = "daily",
-    [DZ_RETENTION_MONTHLY] = "monthly",   [DZ_RETENTION_YEARLY] = "yearly",
+    [DZ_RETENTION_APPROVED] = "approved", [DZ_RETENTION_NO_RULES] = "no-rules",
+    [DZ_RETENTION_NEWEST] = "newest",     [DZ_RETENTION_MINIMUM] = "minimum",
+    [DZ_RETENTION_DAILY] = "daily",       [DZ_RETENTION_MONTHLY] = "monthly",
+    [DZ_RETENTION_YEARLY] = "yearly",
 };
 
 const char *dz_retention_name(enum dz_retention why) {
@@ -30,28 +31,41 @@ static void keep_row(dz_retention_row *row, enum dz_retention rule) {
         row->why = rule;
 }
 
+/* The nearest row before `end` that takes a place; 0: none, else its place plus one. */
+static size_t before(const dz_retention_row *rows, size_t end) {
+    while (end > 0 && rows[end - 1].why == DZ_RETENTION_APPROVED)
+        end--;
+    return end;
+}
+
 /* From the newest slot back.  Times ascend, so a slot's snapshots stand side by side. */
 static void keep_slots(dz_retention_row *rows, size_t n, int64_t now_us, enum dz_retention rule,
                        uint32_t slots) {
     int64_t today = slot_of(now_us, rule);
 
-    for (size_t end = n; end > 0 && slots > 0;) {
+    for (size_t end = before(rows, n); end > 0 && slots > 0;) {
         int64_t slot = slot_of(rows[end - 1].when_us, rule);
-        size_t first = end - 1;
+        size_t first = end, next;
 
-        while (first > 0 && slot_of(rows[first - 1].when_us, rule) == slot)
-            first--;
+        while ((next = before(rows, first - 1)) > 0 &&
+               slot_of(rows[next - 1].when_us, rule) == slot)
+            first = next;
         keep_row(&rows[end - 1], rule);
-        keep_row(&rows[first], rule);
+        keep_row(&rows[first - 1], rule);
         slots -= slot <= today;
-        end = first;
+        end = next;
     }
 }
 
 dz_status dz_retention_decide(const dz_keep *keep, dz_retention_row *rows, size_t n, int64_t now_us,
                               dz_err *err) {
+    size_t newest = n;
+
     if (keep)
         DZ_TRY(dz_zone_enter(keep->zone, err));
+    for (size_t i = 0; i < n; i++)
+        if (!rows[i].approved)
+            newest = i;
     for (size_t i = 0; i < n; i++) {
         dz_retention_row *r = &rows[i];
 
@@ -60,9 +74,11 @@ dz_status dz_retention_decide(const dz_keep *keep, dz_retention_row *rows, size_
             r->why = DZ_RETENTION_HELD;
         else if (r->alarm || (i + 1 < n && rows[i + 1].alarm))
             r->why = DZ_RETENTION_ALARM;
+        else if (r->approved)
+            r->why = DZ_RETENTION_APPROVED;
         else if (!keep)
             r->why = DZ_RETENTION_NO_RULES;
-        else if (i + 1 == n)
+        else if (i == newest)
             r->why = DZ_RETENTION_NEWEST;
         else if (now_us < r->when_us || now_us - r->when_us < keep->minimum_days * DAY_US)
             r->why = DZ_RETENTION_MINIMUM;

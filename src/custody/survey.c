@@ -4,14 +4,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/hex.h"
+#include "custody/action.h"
 #include "custody/hold.h"
 
 struct reading {
     struct dz_survey *survey;
-    const struct dz_ledger *ledger;
+    const struct dz_custody *custody;
     size_t room;
     int64_t latest_us; /* arrival of the snapshots so far */
 };
+
+static bool deletion_approved(const struct dz_quorum *q, const uint8_t file[DZ_SHA256_BYTES]) {
+    char name[2 * DZ_SHA256_BYTES + 1];
+
+    dz_hex(file, DZ_SHA256_BYTES, name);
+    for (size_t i = 0; i < q->n_asks; i++)
+        if (q->asks[i].done && q->asks[i].request.kind == DZ_REQUEST_DELETE &&
+            dz_request_says(&q->asks[i].request, "commit", name))
+            return true;
+    return false;
+}
 
 static dz_status visit(void *ctx, const struct dz_snapshot *snap, dz_status status,
                        const dz_err *why, dz_err *err) {
@@ -31,7 +44,8 @@ static dz_status visit(void *ctx, const struct dz_snapshot *snap, dz_status stat
     row = &r->survey->rows[r->survey->n++];
     *row = (dz_survey_row){ .leaf = snap->leaf };
     memcpy(row->file, snap->file, sizeof row->file);
-    row->fate.held = dz_held(r->ledger, snap->file);
+    row->fate.held = dz_held(r->custody->ledger, &r->custody->quorum, snap->file);
+    row->fate.approved = deletion_approved(&r->custody->quorum, snap->file);
     if (status != DZ_OK) {
         row->fate.why = DZ_RETENTION_UNREADABLE;
         return DZ_OK;
@@ -69,13 +83,13 @@ static dz_status decide(const struct dz_policies *policies, dz_survey_row *rows,
     return DZ_OK;
 }
 
-static dz_status decide_all(const struct dz_ledger *ledger, struct dz_survey *s, int64_t now_us,
+static dz_status decide_all(const struct dz_custody *c, struct dz_survey *s, int64_t now_us,
                             dz_err *err) {
     struct dz_policies policies = { 0 };
     dz_status status = DZ_OK;
     size_t end;
 
-    DZ_TRY(dz_policies_read(ledger, &policies, err));
+    DZ_TRY(dz_policies_read(c->ledger, &c->quorum, &policies, err));
     for (size_t i = 0; i < s->n && status == DZ_OK; i = end) {
         for (end = i + 1; end < s->n && strcmp(s->rows[end].source, s->rows[i].source) == 0;)
             end++;
@@ -87,16 +101,20 @@ static dz_status decide_all(const struct dz_ledger *ledger, struct dz_survey *s,
 }
 
 dz_status dz_survey_read(struct dz_vault *v, int64_t now_us, struct dz_survey *ret, dz_err *err) {
-    DZ_AUTO(dz_ledger) ledger = NULL;
-    struct reading r = { .survey = ret };
+    struct dz_custody c = { .v = v };
+    struct reading r = { .survey = ret, .custody = &c };
+    dz_status s;
 
     *ret = (struct dz_survey){ 0 };
-    DZ_TRY(dz_ledger_read(v, &ledger, err));
-    r.ledger = ledger;
-    DZ_TRY(dz_snapshots_each(v, visit, &r, err));
-    if (ret->n > 0)
+    s = dz_custody_read(&c, err);
+    if (s == DZ_OK)
+        s = dz_snapshots_each(v, visit, &r, err);
+    if (s == DZ_OK && ret->n > 0)
         qsort(ret->rows, ret->n, sizeof *ret->rows, by_source);
-    return decide_all(ledger, ret, now_us, err);
+    if (s == DZ_OK)
+        s = decide_all(&c, ret, now_us, err);
+    dz_custody_release(&c);
+    return s;
 }
 
 void dz_survey_release(struct dz_survey *s) {

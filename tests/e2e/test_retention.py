@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import shutil
+import subprocess
 
 from harness import Case, main, write
 
@@ -183,6 +184,32 @@ class Expiry(Case):
                 self.good("--vault", "copy", "backup", "--source", "a", "tree", env=days(90))
                 rows = self.good("--vault", "copy", "--json", "snapshots", env=days(90)).splitlines()
                 self.assertEqual(len(rows), len(before) + 1)
+
+    def test_operators_let_a_snapshot_go_before_its_time(self):
+        shutil.rmtree("vault")
+        pathlib.Path("key").unlink()
+        for name in "alice", "bob":
+            pathlib.Path(name).unlink(missing_ok=True)
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", name], check=True)
+        write("operators", pathlib.Path("alice.pub").read_bytes() + pathlib.Path("bob.pub").read_bytes())
+        self.at(0, "init", "vault", "--key-file", "key", "--operators", "operators", "--approvals", 2, vault=())
+        self.keep(0, "wrong")
+        pathlib.Path("tree/wrong").unlink()
+        self.keep(1, "right")
+        wrong, right = self.snapshots(1)
+        asked = self.json_at(1, "request", "delete-snapshot", wrong[:8], "--why", "the wrong patient's scans")
+        self.assertEqual(asked["subject"]["snapshot"], wrong)
+        self.assertEqual(asked["subject"]["source"], "a")
+        for day, name in (1, "alice"), (2, "bob"):
+            got = self.json_at(day, "approve", asked["request"], "--sign-with", name)
+            reasons = [json.loads(row)["reason"] for row in self.at(day, "--json", "prune", "--dry-run").splitlines()]
+            self.assertEqual(reasons, ["no-rules" if name == "alice" else "approved", "no-rules"])
+        self.assertEqual(got["state"], "done")
+        self.at(3, "prune")
+        self.assertEqual(self.snapshots(3), [wrong, right])
+        self.assertEqual(self.json_at(10, "prune")["removed"], 1)
+        self.assertEqual(self.snapshots(10), [right])
+        self.at(10, "verify", "--data", "--key", "key")
 
     def test_a_missing_pack_ends_it_and_nothing_goes(self):
         self.three_generations()

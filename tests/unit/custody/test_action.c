@@ -4,6 +4,8 @@
 #include "core/clock.h"
 #include "custody/action.h"
 #include "custody/clock_guard.h"
+#include "custody/hold.h"
+#include "custody/policy.h"
 
 enum { ROOM = 512 };
 
@@ -237,11 +239,137 @@ static void a_frozen_clock_goes_on_when_enough_have_looked_at_the_time(void **st
     custody_close(&v);
 }
 
+/* The minimum of the source's rules; UINT32_MAX: it has none. */
+static uint32_t minimum_of(struct dz_custody *c, const char *source, size_t *ret_passed_over) {
+    struct dz_policies p = { 0 };
+    const dz_policy *found;
+    uint32_t days;
+
+    read_again(c);
+    assert_int_equal(dz_policies_read(c->ledger, &c->quorum, &p, NULL), DZ_OK);
+    found = dz_policies_find(&p, source);
+    days = found ? found->keep.minimum_days : UINT32_MAX;
+    *ret_passed_over = p.passed_over;
+    dz_policies_release(&p);
+    return days;
+}
+
+static void approve_by_two(struct custody_vault *v, struct dz_custody *c, size_t at) {
+    dz_err err = { 0 };
+
+    assert_int_equal(approve(v, c, at, 1, &err), DZ_OK);
+    assert_int_equal(dz_ask_carry_out(c, v->tmpfd, &c->quorum.asks[at], &err), DZ_E_POLICY);
+    assert_int_equal(approve(v, c, at, 2, &err), DZ_OK);
+}
+
+/* A POLICY leaf that names a request, or none. */
+static void forge_rules(struct custody_vault *v, const dz_ask *a, const dz_keep *keep) {
+    dz_leaf_object object = { .type = DZ_LEAF_OBJ_REQUEST };
+
+    if (a)
+        memcpy(object.name, a->request.id, sizeof object.name);
+    assert_int_equal(dz_ledger_note(v->v, v->tmpfd, DZ_LEAF_POLICY, 0, &object, a ? 1 : 0,
+                                    dz_policy_text("src", keep), NULL, NULL),
+                     DZ_OK);
+}
+
+static void rules_are_loosened_by_enough_and_to_what_they_signed(void **state) {
+    const dz_keep first = { .minimum_days = 90, .daily = 10, .zone = "Asia/Tokyo" };
+    dz_keep none = { .zone = "Asia/Tokyo" }, tighter = first;
+    struct custody_vault v = { 0 };
+    struct dz_custody c = { 0 };
+    size_t over;
+    dz_err err = { 0 };
+
+    (void) state;
+    custody_open(&v, 1, 3, 2);
+    c.v = v.v;
+    assert_int_equal(dz_policy_set(v.v, "src", &first, &err), DZ_OK);
+    read_again(&c);
+    assert_int_equal(ask(&v, &c, "loosen-policy", "other,minimum=1", DZ_REQUEST_LIFE_US, &err),
+                     DZ_E_POLICY);
+    assert_int_equal(ask(&v, &c, "loosen-policy", "src,minimum=91", DZ_REQUEST_LIFE_US, &err),
+                     DZ_E_POLICY);
+    assert_int_equal(ask(&v, &c, "loosen-policy", "src,minimum=", DZ_REQUEST_LIFE_US, &err),
+                     DZ_E_USAGE);
+    assert_int_equal(ask(&v, &c, "loosen-policy", "src,weekly=3", DZ_REQUEST_LIFE_US, &err),
+                     DZ_E_USAGE);
+    assert_int_equal(ask(&v, &c, "loosen-policy", "src,minimum=30", DZ_REQUEST_LIFE_US, &err),
+                     DZ_OK);
+
+    forge_rules(&v, NULL, &none);              /* nobody was asked */
+    forge_rules(&v, &c.quorum.asks[0], &none); /* nobody has approved */
+    assert_int_equal(minimum_of(&c, "src", &over), 90);
+    assert_int_equal(over, 2);
+    assert_int_equal(c.quorum.forged, 1);
+
+    approve_by_two(&v, &c, 0);
+    assert_int_equal(dz_ask_carry_out(&c, v.tmpfd, &c.quorum.asks[0], &err), DZ_OK);
+    assert_int_equal(minimum_of(&c, "src", &over), 30);
+    forge_rules(&v, &c.quorum.asks[0], &none); /* a second time, and more than was signed */
+    assert_int_equal(minimum_of(&c, "src", &over), 30);
+
+    /* rules that changed meanwhile are not overrun */
+    assert_int_equal(
+        ask(&v, &c, "loosen-policy", "src,daily=1,minimum=10", DZ_REQUEST_LIFE_US, &err), DZ_OK);
+    approve_by_two(&v, &c, 1);
+    tighter.minimum_days = 40;
+    assert_int_equal(dz_policy_set(v.v, "src", &tighter, &err), DZ_OK);
+    read_again(&c);
+    assert_int_equal(dz_ask_carry_out(&c, v.tmpfd, &c.quorum.asks[1], &err), DZ_E_POLICY);
+    none.minimum_days = 10;
+    none.daily = 1;
+    forge_rules(&v, &c.quorum.asks[1], &none); /* nor by who writes the leaf all the same */
+    assert_int_equal(minimum_of(&c, "src", &over), 40);
+    dz_custody_release(&c);
+    custody_close(&v);
+}
+
+static void a_hold_ends_by_enough_and_no_other_does(void **state) {
+    struct dz_snapshot snap = { .file = { 7 }, .commit = { .id = { 8 } } };
+    struct custody_vault v = { 0 };
+    struct dz_custody c = { 0 };
+    uint64_t first, second;
+    char text[24];
+    dz_err err = { 0 };
+
+    (void) state;
+    custody_open(&v, 1, 3, 2);
+    c.v = v.v;
+    assert_int_equal(dz_hold_add(v.v, &snap, "case 7", &first, &err), DZ_OK);
+    assert_int_equal(dz_hold_add(v.v, &snap, "case 8", &second, &err), DZ_OK);
+    read_again(&c);
+    assert_int_equal(ask(&v, &c, "release-hold", "0", DZ_REQUEST_LIFE_US, &err), DZ_E_NOT_FOUND);
+    (void) snprintf(text, sizeof text, "%llu", (unsigned long long) first);
+    assert_int_equal(ask(&v, &c, "release-hold", text, DZ_REQUEST_LIFE_US, &err), DZ_OK);
+    assert_int_equal(
+        dz_ledger_note(v.v, v.tmpfd, DZ_LEAF_RELEASE, 0, NULL, 0, json_object(), NULL, NULL),
+        DZ_OK);
+    read_again(&c);
+    assert_int_equal(c.quorum.forged, 1);
+    approve_by_two(&v, &c, 0);
+    assert_false(dz_hold_released(&c.quorum, first));
+    assert_int_equal(dz_ask_carry_out(&c, v.tmpfd, &c.quorum.asks[0], &err), DZ_OK);
+    assert_true(dz_hold_released(&c.quorum, first));
+    assert_false(dz_hold_released(&c.quorum, second));
+    assert_true(dz_held(c.ledger, &c.quorum, snap.file)); /* by the other one */
+    assert_int_equal(ask(&v, &c, "release-hold", text, DZ_REQUEST_LIFE_US, &err), DZ_E_POLICY);
+    (void) snprintf(text, sizeof text, "%llu", (unsigned long long) second);
+    assert_int_equal(ask(&v, &c, "release-hold", text, DZ_REQUEST_LIFE_US, &err), DZ_OK);
+    approve_by_two(&v, &c, 1);
+    assert_int_equal(dz_ask_carry_out(&c, v.tmpfd, &c.quorum.asks[1], &err), DZ_OK);
+    assert_false(dz_held(c.ledger, &c.quorum, snap.file));
+    dz_custody_release(&c);
+    custody_close(&v);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_approval_that_was_cut_off_is_carried_out_later),
         cmocka_unit_test(two_who_carry_it_out_at_once_do_it_once),
         cmocka_unit_test(what_cannot_be_carried_out_is_not_asked),
+        cmocka_unit_test(rules_are_loosened_by_enough_and_to_what_they_signed),
+        cmocka_unit_test(a_hold_ends_by_enough_and_no_other_does),
         cmocka_unit_test(a_frozen_clock_goes_on_when_enough_have_looked_at_the_time),
         cmocka_unit_test(a_request_is_found_by_the_beginning_of_its_name),
     };

@@ -75,7 +75,7 @@ static void leaves_of_a_thief_do_not_count(void **state) {
         note(&c, bad[i]);
     note(&c, RULES(71, 7, "UTC"));
     assert_int_equal(dz_ledger_read(c.v, &l, NULL), DZ_OK);
-    assert_int_equal(dz_policies_read(l, &p, NULL), DZ_OK);
+    assert_int_equal(dz_policies_read(l, &(struct dz_quorum){ 0 }, &p, NULL), DZ_OK);
     assert_int_equal(p.n, 1);
     assert_int_equal(p.passed_over, 2 * n);
     assert_int_equal(dz_policies_find(&p, "s")->keep.minimum_days, 71);

@@ -214,10 +214,41 @@ static void a_zone_is_named_and_known(void **state) {
     assert_string_equal(getenv("TZ"), "America/New_York"); /* as it was */
 }
 
+static void what_operators_let_go_takes_nobodys_place(void **state) {
+    const dz_keep keep = { .minimum_days = 60, .daily = 1, .zone = "UTC" };
+    dz_retention_row r[6] = {
+        { .when_us = 0 * HOUR },  { .when_us = 24 * HOUR, .approved = true },
+        { .when_us = 25 * HOUR }, { .when_us = 26 * HOUR },
+        { .when_us = 27 * HOUR }, { .when_us = 28 * HOUR, .approved = true },
+    };
+    const enum dz_retention want[6] = { DZ_RETENTION_EXPIRES, DZ_RETENTION_APPROVED,
+                                        DZ_RETENTION_DAILY,   DZ_RETENTION_EXPIRES,
+                                        DZ_RETENTION_NEWEST,  DZ_RETENTION_APPROVED };
+
+    (void) state;
+    decide(&keep, r, 6, 100 * DAY);
+    for (size_t i = 0; i < 6; i++)
+        assert_string_equal(dz_retention_name(r[i].why), dz_retention_name(want[i]));
+    decide(&keep, r, 6, 2 * DAY); /* not even the minimum */
+    assert_int_equal(r[1].why, DZ_RETENTION_APPROVED);
+    assert_int_equal(r[2].why, DZ_RETENTION_MINIMUM);
+    r[1].held = true;
+    r[5].alarm = true;
+    decide(&keep, r, 6, 100 * DAY);
+    assert_int_equal(r[1].why, DZ_RETENTION_HELD);
+    assert_int_equal(r[5].why, DZ_RETENTION_ALARM);
+    assert_int_equal(r[4].why, DZ_RETENTION_ALARM); /* the last one before it */
+    decide(NULL, r, 2, 100 * DAY);
+    r[1].held = false;
+    decide(NULL, r, 2, 100 * DAY);
+    assert_int_equal(r[1].why, DZ_RETENTION_APPROVED);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rules_keep_first_and_last_of_each_slot),
         cmocka_unit_test(the_minimum_binds_to_the_microsecond),
+        cmocka_unit_test(what_operators_let_go_takes_nobodys_place),
         cmocka_unit_test(holds_and_alarms_keep_whatever_the_rules_say),
         cmocka_unit_test(a_flood_pushes_out_nothing_but_itself),
         cmocka_unit_test(days_ahead_of_now_push_out_nothing),

@@ -1,0 +1,23 @@
+/* custody/asks_keep.h -- what can be asked about keeping: rows of the table of custody/action.h.
+ *
+ * delete-snapshot SNAPSHOT          it is announced at once, and goes a week later as all do
+ * loosen-policy SOURCE,RULE=N,...   the rules of a source, each only if it is named
+ * release-hold LEAF                 the hold that this leaf of the log made */
+#pragma once
+
+#include "custody/action.h"
+
+dz_status dz_describe_delete(const struct dz_custody *c, const struct dz_operands *typed,
+                             struct dz_subject *ret, dz_err *err);
+dz_status dz_carry_out_delete(struct dz_custody *c, int tmpfd, const dz_ask *a, uint64_t *ret_leaf,
+                              dz_err *err);
+
+dz_status dz_describe_loosen(const struct dz_custody *c, const struct dz_operands *typed,
+                             struct dz_subject *ret, dz_err *err);
+dz_status dz_carry_out_loosen(struct dz_custody *c, int tmpfd, const dz_ask *a, uint64_t *ret_leaf,
+                              dz_err *err);
+
+dz_status dz_describe_release(const struct dz_custody *c, const struct dz_operands *typed,
+                              struct dz_subject *ret, dz_err *err);
+dz_status dz_carry_out_release(struct dz_custody *c, int tmpfd, const dz_ask *a, uint64_t *ret_leaf,
+                               dz_err *err);
