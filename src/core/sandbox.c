@@ -23,8 +23,7 @@ static bool limit(int what, rlim_t most) {
 }
 
 dz_status dz_sandbox_begin(size_t memory_max, dz_err *err) {
-    if (!limit(RLIMIT_CORE, 0) || !limit(RLIMIT_FSIZE, 0) ||
-        (memory_max && !limit(RLIMIT_AS, memory_max)) ||
+    if (!limit(RLIMIT_CORE, 0) || (memory_max && !limit(RLIMIT_AS, memory_max)) ||
         prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 || prctl(PR_SET_DUMPABLE, 0) != 0 ||
         prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
         return DZ_FAIL_ERRNO(err, "sandbox: limits");
@@ -102,7 +101,8 @@ dz_status dz_sandbox_files(const char *const paths[], dz_err *err) {
 static const int basic[] = {
     /* what is open */
     SCMP_SYS(read), SCMP_SYS(readv), SCMP_SYS(write), SCMP_SYS(writev), SCMP_SYS(close),
-    SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(shutdown),
+    SCMP_SYS(recvfrom), SCMP_SYS(recvmsg), SCMP_SYS(sendto), SCMP_SYS(sendmsg), SCMP_SYS(sendmmsg),
+    SCMP_SYS(shutdown),
     SCMP_SYS(getsockopt), SCMP_SYS(getsockname), SCMP_SYS(getpeername), SCMP_SYS(lseek),
     SCMP_SYS(fstat), SCMP_SYS(fcntl), SCMP_SYS(dup), SCMP_SYS(ioctl),
     /* waiting */
@@ -123,7 +123,7 @@ static const int basic[] = {
 static const int opening[] = {
     SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(access),
     SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
-    SCMP_SYS(getdents64), SCMP_SYS(pread64), SCMP_SYS(getcwd), SCMP_SYS(statfs), SCMP_SYS(fstatfs),
+    SCMP_SYS(memfd_create), SCMP_SYS(getdents64), SCMP_SYS(pread64), SCMP_SYS(getcwd), SCMP_SYS(statfs), SCMP_SYS(fstatfs),
     SCMP_SYS(seccomp), /* to take more away later */
 };
 static const int connecting[] = {

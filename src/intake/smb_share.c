@@ -10,6 +10,7 @@
 enum {
     TIMEOUT_MS = 60000, /* of one answer */
     SMB_PORT = 445,
+    READS_BETWEEN = 64, /* signs of life on the other connection, while one file is read */
 };
 
 struct dz_smb {
@@ -19,6 +20,8 @@ struct dz_smb {
     struct dz_smb_login login;
     dz_buf url;
     char *acl_text; /* owned, DZ_SAMBA_ACL_TEXT_MAX */
+    bool no_acls;
+    unsigned reads;
 };
 
 struct dz_smb_file {
@@ -150,10 +153,10 @@ static dz_status connect_to(struct dz_smb *s, enum dz_smb_guard guard, dz_err *e
                        "//%s/%s: the server does not encrypt; have it require encryption for this "
                        "share",
                        server, share);
-    /* opens the second connection that libsmbclient asks security descriptors on: later none can
-     * be.  Where it fails, descriptors fail one by one, and that is said one by one. */
+    /* opens the second connection, on which libsmbclient asks for security descriptors: later none
+     * can be opened */
     if (e == 0)
-        (void) dz_smb_acl(s, (dz_slice){ 0 }, &acl);
+        s->no_acls = dz_smb_acl(s, (dz_slice){ 0 }, &acl) == ENODATA;
     errno = e;
     switch (e) {
     case 0:
@@ -293,13 +296,18 @@ int dz_smb_file_stat(struct dz_smb_file *f, struct dz_smb_item *ret_item) {
 }
 
 int dz_smb_file_read(struct dz_smb_file *f, void *to, size_t n, size_t *ret_n) {
+    struct dz_smb *s = f->smb;
     size_t have = 0;
 
+    if (++s->reads % READS_BETWEEN == 0) { /* servers drop what is idle for minutes */
+        dz_autobuf dz_buf acl = { 0 };
+        (void) dz_smb_acl(s, (dz_slice){ 0 }, &acl);
+    }
     while (have < n) {
         ssize_t got;
 
         errno = 0;
-        got = smbc_getFunctionRead(f->smb->ctx)(f->smb->ctx, f->file, (char *) to + have, n - have);
+        got = smbc_getFunctionRead(s->ctx)(s->ctx, f->file, (char *) to + have, n - have);
         if (got < 0)
             return last_errno();
         if (got == 0)
@@ -314,6 +322,8 @@ int dz_smb_acl(struct dz_smb *s, dz_slice path, dz_buf *to) {
     const char *url = url_of(s, path, NULL);
     size_t len;
 
+    if (s->no_acls)
+        return ENOTSUP;
     if (!url)
         return ENOMEM;
     errno = 0;

@@ -60,5 +60,6 @@ int dz_smb_file_stat(struct dz_smb_file *f, struct dz_smb_item *ret_item);
 /* The next bytes; *ret_n is less than asked for only at the end. */
 int dz_smb_file_read(struct dz_smb_file *f, void *to, size_t n, size_t *ret_n);
 
-/* Appends the security descriptor as text: see intake/samba_attr.h.  ERANGE: too long. */
+/* Appends the security descriptor as text: see intake/samba_attr.h.  ERANGE: too long; ENOTSUP:
+ * this share gives none. */
 int dz_smb_acl(struct dz_smb *s, dz_slice path, dz_buf *to);

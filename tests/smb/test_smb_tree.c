@@ -1,6 +1,6 @@
 /* A share of a real Samba: what a walk gives and in which order, what a file's bytes and attributes
  * are, and what it says of what cannot be read.  tests/e2e/samba.py starts the server. */
-#include "intake/smb_tree.h"
+#include "intake/smb_object.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -316,6 +316,98 @@ static void test_a_descriptor_that_cannot_be_had(void **state) {
     assert_int_equal(text.len, 0);
 }
 
+/* --- objects -----------------------------------------------------------------------------------
+ */
+
+struct noted {
+    char text[4][64]; /* "path what errno" */
+    size_t n;
+};
+
+static void note(void *ctx, dz_slice path, uint8_t what, int e) {
+    struct noted *noted = ctx;
+
+    assert_true(noted->n < 4);
+    (void) snprintf(noted->text[noted->n++], sizeof noted->text[0], "%.*s %u %d", (int) path.len,
+                    (const char *) path.data, what, e);
+}
+
+/* The value of one attribute in an entry's fields; NULL data: there is none. */
+static dz_slice xattr_of(const dz_entry *e, const char *name) {
+    dz_reader r = dz_reader_over(dz_entry_field(e, DZ_TAG_XATTRS));
+    dz_slice last = { 0 };
+
+    while (dz_reader_left(&r) > 0) {
+        dz_slice key = dz_read_field(&r), value = dz_read_field(&r);
+
+        assert_true(dz_reader_ok(&r));
+        if (last.data) /* strictly ascending */
+            assert_true(memcmp(last.data, key.data, last.len < key.len ? last.len : key.len) < 0);
+        last = key;
+        if (dz_slice_eq(key, slice(name)))
+            return value;
+    }
+    return (dz_slice){ 0 };
+}
+
+/* What an entry holds is what the server has on its disk. */
+static void test_an_entry_has_what_samba_has(void **state) {
+    static const char *const names[] = { DZ_SAMBA_DOS, DZ_SAMBA_STREAM "Zone.Identifier:$DATA",
+                                         DZ_SAMBA_STREAM "AFP_AfpInfo:$DATA" };
+    struct noted noted = { 0 };
+    const struct dz_smb_notes notes = { note, &noted };
+    struct timespec created = { 1000000000, 123456700 };
+    dz_autobuf dz_buf dos = { 0 };
+    dz_autobuf dz_buf fields = { 0 };
+    const struct seen *seen;
+    struct dz_smb_entry of;
+    struct walk w;
+    dz_entry e;
+    int fd;
+
+    (void) state;
+    make("object", "content", 7);
+    fd = openat(share, "object", O_RDONLY | O_CLOEXEC);
+    dz_samba_put_dos(&dos, 0x26, &created); /* hidden, system, archive */
+    assert_int_equal(fsetxattr(fd, names[0], dos.data, dos.len, 0), 0);
+    assert_int_equal(fsetxattr(fd, names[1], "[ZoneTransfer]", 15, 0), 0);
+    assert_int_equal(fsetxattr(fd, names[2], "\0\1\2", 4, 0), 0);
+    walk(NULL, 0, &w);
+    seen = find(&w, "object");
+    assert_non_null(seen);
+    of = seen->entry;
+    of.path = slice(seen->path);
+    assert_int_equal(dz_smb_put_xattrs(smb, &of, &notes, &fields, NULL), DZ_OK);
+    e = dz_smb_entry_of(&of, 0, dz_buf_slice(&fields));
+    assert_int_equal(dz_entry_check(&e, NULL), DZ_OK);
+    assert_int_equal(noted.n, 0);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        uint8_t on_disk[64];
+        ssize_t n = fgetxattr(fd, names[i], on_disk, sizeof on_disk);
+        dz_slice value = xattr_of(&e, names[i]);
+
+        assert_true(n > 0);
+        assert_int_equal(value.len, n);
+        assert_memory_equal(value.data, on_disk, (size_t) n);
+    }
+    assert_true(xattr_of(&e, DZ_SAMBA_ACL).len > 36);
+    assert_null(xattr_of(&e, DZ_SAMBA_STREAM "AFP_Resource:$DATA").data);
+    assert_int_equal(close(fd), 0);
+    forget(&w);
+}
+
+static void test_what_vanished_is_noted(void **state) {
+    static const struct dz_smb_entry gone = { .path = { (const uint8_t *) "gone", 4 } };
+    struct noted noted = { 0 };
+    const struct dz_smb_notes notes = { note, &noted };
+    dz_autobuf dz_buf fields = { 0 };
+
+    (void) state;
+    assert_int_equal(dz_smb_put_xattrs(smb, &gone, &notes, &fields, NULL), DZ_OK);
+    assert_int_equal(noted.n, 1);
+    assert_string_equal(noted.text[0], "gone 3 2"); /* partly, ENOENT */
+}
+
 static void test_a_locked_file_is_busy(void **state) {
     const char *const argv[] = { hold, "locked", NULL };
     int in[2], out[2], status;
@@ -399,6 +491,8 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_streams_are_read_by_name),
         cmocka_unit_test(test_descriptors_come_back),
         cmocka_unit_test(test_a_descriptor_that_cannot_be_had),
+        cmocka_unit_test(test_an_entry_has_what_samba_has),
+        cmocka_unit_test(test_what_vanished_is_noted),
         cmocka_unit_test(test_a_locked_file_is_busy),
         cmocka_unit_test(test_a_directory_as_root),
     };
