@@ -55,6 +55,9 @@ static int f_syncfs(int fd) {
 static int f_fstat(int fd, struct stat *st) {
     return refuse() ? -1 : dz_os_real.fstat(fd, st);
 }
+static int f_fstatat(int dirfd, const char *name, struct stat *st, int flags) {
+    return refuse() ? -1 : dz_os_real.fstatat(dirfd, name, st, flags);
+}
 static int f_mkdirat(int dirfd, const char *name, mode_t mode) {
     return refuse() ? -1 : dz_os_real.mkdirat(dirfd, name, mode);
 }
@@ -80,6 +83,7 @@ static const struct dz_os faulty = {
     .ftruncate = f_ftruncate,
     .fsync = f_fsync,
     .fstat = f_fstat,
+    .fstatat = f_fstatat,
     .mkdirat = f_mkdirat,
     .publish = f_publish,
     .replace = f_replace,
