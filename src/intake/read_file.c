@@ -259,13 +259,19 @@ dz_status dz_span_put(const struct dz_span *span, struct dz_content_builder *con
 
 /* --- fields ----------------------------------------------------------------------------------- */
 
+void dz_content_digest(const uint8_t digest_key[32], const uint8_t content[DZ_SHA256_BYTES],
+                       uint8_t ret_digest[DZ_FEATURE_DIGEST]) {
+    (void) crypto_generichash(ret_digest, DZ_FEATURE_DIGEST, content, DZ_SHA256_BYTES, digest_key,
+                              32);
+}
+
 void dz_features_put(const struct dz_features *f, const char *name, const uint8_t digest_key[32],
                      const uint8_t content[DZ_SHA256_BYTES], dz_buf *fields) {
     dz_autobuf dz_buf value = { 0 };
     uint8_t digest[DZ_FEATURE_DIGEST];
     dz_feature_record record;
 
-    (void) crypto_generichash(digest, sizeof digest, content, DZ_SHA256_BYTES, digest_key, 32);
+    dz_content_digest(digest_key, content, digest);
     dz_features_finish(f, (dz_slice){ (const uint8_t *) name, strlen(name) }, digest, &record);
     dz_feature_record_put(&value, &record);
     if (!dz_buf_ok(&value))

@@ -69,8 +69,10 @@ void dz_span_identity(const struct dz_span *span, struct dz_hasher *h);
 dz_status dz_span_put(const struct dz_span *span, struct dz_content_builder *content,
                       dz_err *err) DZ_MUST_CHECK;
 
-/* Appends the field DZ_TAG_FEATURES.  `digest_key` makes the keyed content digest out of the
- * content's identity: SHA-256 over the chunks' identities. */
+/* The keyed digest of a content, from its identity: SHA-256 over the chunks' identities. */
+void dz_content_digest(const uint8_t digest_key[32], const uint8_t content[DZ_SHA256_BYTES],
+                       uint8_t ret_digest[DZ_FEATURE_DIGEST]);
+/* Appends the field DZ_TAG_FEATURES.  `digest_key` makes the content's digest. */
 void dz_features_put(const struct dz_features *f, const char *name, const uint8_t digest_key[32],
                      const uint8_t content[DZ_SHA256_BYTES], dz_buf *fields);
 

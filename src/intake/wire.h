@@ -58,12 +58,19 @@ enum dz_wire_code {
     DZ_WIRE_BAD_FRAME = 3,   /* breaks the format, or comes out of turn */
     DZ_WIRE_BAD_CHUNK = 4,   /* its bytes are not what it is called */
     DZ_WIRE_NOT_YOURS = 5,   /* refers to what this source did not send */
-    DZ_WIRE_LIMIT = 6,       /* one run: number, limit */
-    DZ_WIRE_QUOTA = 7,       /* one day: number, limit */
+    DZ_WIRE_LIMIT = 6,       /* one run: number (enum dz_wire_what), limit */
+    DZ_WIRE_QUOTA = 7,       /* one day: likewise */
     DZ_WIRE_BUSY = 8,        /* try again after so many seconds */
     DZ_WIRE_FAILED = 9,      /* the vault could not; its own log says why */
     DZ_WIRE_MISMATCH = 10,   /* COMMIT counts other entries than arrived */
     DZ_WIRE_TOO_SLOW = 11,   /* nothing came for too long, or the run lasts too long */
+};
+
+/* What there may be too much of; numbers are on the wire. */
+enum dz_wire_what {
+    DZ_WIRE_ENTRIES = 1,
+    DZ_WIRE_BYTES = 2, /* of payloads between READY and COMMIT */
+    DZ_WIRE_RUNS = 3,
 };
 
 struct dz_wire_hello {
