@@ -56,13 +56,12 @@ static dz_status sign(const struct call *c, const dz_ask *ask, dz_buf *armor, dz
  */
 static dz_status again(const struct call *c, const uint8_t id[32], const dz_ask **ret_ask,
                        dz_err *err) {
-    const struct dz_quorum *q = &c->asks.custody.quorum;
+    const dz_ask *ask = dz_quorum_ask(&c->asks.custody.quorum, id);
 
-    for (size_t i = 0; i < q->n_asks; i++)
-        if (memcmp(q->asks[i].request.id, id, 32) == 0) {
-            *ret_ask = &q->asks[i];
-            return DZ_OK;
-        }
+    if (ask) {
+        *ret_ask = ask;
+        return DZ_OK;
+    }
     return DZ_FAIL(err, DZ_E_CORRUPT, "the request is no longer in the log");
 }
 

@@ -26,7 +26,7 @@ struct call {
     const char *zone;
 
     struct dz_vault *v;
-    struct dz_policies known;
+    struct dz_custody custody;
 };
 
 static void put(const struct call *c, const dz_policy *p) {
@@ -50,12 +50,13 @@ static void put(const struct call *c, const dz_policy *p) {
 }
 
 static int show(const struct call *c) {
+    const struct dz_policies *known = &c->custody.quorum.policies;
     size_t shown = 0;
 
-    for (size_t i = 0; i < c->known.n; i++) {
-        if (c->source && strcmp(c->known.list[i].source, c->source) != 0)
+    for (size_t i = 0; i < known->n; i++) {
+        if (c->source && strcmp(known->list[i].source, c->source) != 0)
             continue;
-        put(c, &c->known.list[i]);
+        put(c, &known->list[i]);
         shown++;
     }
     if (shown == 0 && !c->cli->json && !c->cli->quiet)
@@ -83,7 +84,7 @@ static void say_set(const struct call *c) {
 }
 
 static int set(const struct call *c) {
-    const dz_policy *old = dz_policies_find(&c->known, c->source);
+    const dz_policy *old = dz_policies_find(&c->custody.quorum.policies, c->source);
     dz_keep keep = {
         .minimum_days = DZ_KEEP_MINIMUM_DAYS, .daily = 180, .monthly = 24, .yearly = 5
     };
@@ -146,16 +147,6 @@ static int parse(struct call *c, int argc, char **argv) {
     return DZ_EXIT_OK;
 }
 
-static dz_status read_policies(struct call *c, dz_err *err) {
-    struct dz_custody custody = { .v = c->v };
-    dz_status s = dz_custody_read(&custody, err);
-
-    if (s == DZ_OK)
-        s = dz_policies_read(custody.ledger, &custody.quorum, &c->known, err);
-    dz_custody_release(&custody);
-    return s;
-}
-
 int dz_cmd_policy(struct dz_cli *cli, int argc, char **argv) {
     struct call c = { .cli = cli, .minimum = -1, .daily = -1, .monthly = -1, .yearly = -1 };
     dz_err err = { 0 };
@@ -164,14 +155,15 @@ int dz_cmd_policy(struct dz_cli *cli, int argc, char **argv) {
     if (code != DZ_EXIT_OK)
         return code < 0 ? cli->stop_code : code;
     code = dz_cli_open(cli, DZ_NEED_CLOSED, &c.v);
-    if (code == DZ_EXIT_OK && read_policies(&c, &err) != DZ_OK)
+    c.custody.v = c.v;
+    if (code == DZ_EXIT_OK && dz_custody_read(&c.custody, &err) != DZ_OK)
         code = dz_cli_fail(&err);
-    if (code == DZ_EXIT_OK && c.known.passed_over > 0)
+    if (code == DZ_EXIT_OK && c.custody.quorum.policies.passed_over > 0)
         dz_say(T_("%llu records of rules in the log would have loosened others, and do not count"),
-               (unsigned long long) c.known.passed_over);
+               (unsigned long long) c.custody.quorum.policies.passed_over);
     if (code == DZ_EXIT_OK)
         code = c.set ? set(&c) : show(&c);
-    dz_policies_release(&c.known);
+    dz_custody_release(&c.custody);
     dz_vault_free(c.v);
     return code;
 }

@@ -1,11 +1,13 @@
 #include "custody/action.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <time.h>
 
 #include "core/clock.h"
 #include "core/durable.h"
 #include "core/hex.h"
+#include "core/os.h"
 #include "core/text.h"
 #include "crypto/hash.h"
 #include "custody/asks_keep.h"
@@ -18,6 +20,21 @@ void dz_custody_release(struct dz_custody *c) {
     dz_quorum_release(&c->quorum);
     dz_ledger_free(c->ledger);
     c->ledger = NULL;
+}
+
+dz_status dz_custody_lock(struct dz_vault *v, int *ret_fd, dz_err *err) {
+    int fd = dz_os->openat(v->dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+
+    if (fd < 0)
+        return DZ_FAIL_ERRNO(err, "opening the vault's directory");
+    while (dz_os->flock(fd, LOCK_EX) < 0)
+        if (errno != EINTR) {
+            (void) DZ_FAIL_ERRNO(err, "waiting for who changes custody");
+            (void) dz_os->close(fd);
+            return DZ_E_IO;
+        }
+    *ret_fd = fd;
+    return DZ_OK;
 }
 
 dz_status dz_custody_read(struct dz_custody *c, dz_err *err) {
@@ -287,9 +304,8 @@ dz_status dz_ask_approve(struct dz_custody *c, int tmpfd, const dz_ask *a, dz_sl
     return dz_custody_read(c, err);
 }
 
-dz_status dz_ask_carry_out(struct dz_custody *c, int tmpfd, const dz_ask *a, dz_err *err) {
+static dz_status carry_out(struct dz_custody *c, int tmpfd, const dz_ask *a, dz_err *err) {
     const struct dz_action *action = dz_action_of(a->request.kind);
-    uint8_t id[sizeof a->request.id];
     uint64_t leaf = 0;
 
     if (!action)
@@ -298,14 +314,27 @@ dz_status dz_ask_carry_out(struct dz_custody *c, int tmpfd, const dz_ask *a, dz_
     if (!dz_quorum_enough(&c->quorum, a))
         return DZ_FAIL(err, DZ_E_POLICY, "%zu of the %u approvals that it needs are there",
                        dz_quorum_count(&c->quorum, a), c->quorum.needed);
-    memcpy(id, a->request.id, sizeof id);
     DZ_TRY(action->carry_out(c, tmpfd, a, &leaf, err));
     DZ_TRY(dz_custody_read(c, err));
-    for (size_t i = 0; i < c->quorum.n_asks; i++)
-        if (memcmp(c->quorum.asks[i].request.id, id, sizeof id) == 0 && c->quorum.asks[i].done)
-            return DZ_OK;
-    return DZ_FAIL(err, DZ_E_POLICY, "something else came first: leaf %llu has no effect",
-                   (unsigned long long) leaf);
+    return dz_quorum_approved(&c->quorum, leaf)
+               ? DZ_OK
+               : DZ_FAIL(err, DZ_E_POLICY, "something else came first: leaf %llu has no effect",
+                         (unsigned long long) leaf);
+}
+
+dz_status dz_ask_carry_out(struct dz_custody *c, int tmpfd, const dz_ask *a, dz_err *err) {
+    dz_autoclose int lock = -1;
+    uint8_t id[sizeof a->request.id];
+
+    if (a->done)
+        return dz_quorum_check_open(&c->quorum, a, dz_now_us(), err);
+    memcpy(id, a->request.id, sizeof id);
+    DZ_TRY(dz_custody_lock(c->v, &lock, err));
+    DZ_TRY(dz_custody_read(c, err));
+    a = dz_quorum_ask(&c->quorum, id);
+    if (!a)
+        return DZ_FAIL(err, DZ_E_CORRUPT, "the request is no longer in the log");
+    return a->done ? DZ_OK : carry_out(c, tmpfd, a, err); /* done: somebody else was quicker */
 }
 
 dz_status dz_ask_find(const struct dz_custody *c, const char *prefix, const dz_ask **ret_ask,

@@ -4,8 +4,8 @@
  *   signature ─▶ would it count? ─▶ APPROVE leaf       enough of them ─▶ [carry out] ─▶ its leaf
  *
  * A kind of request stands in the table once its effect exists; nothing else can be asked for.  To
- * add one: a row here, its leaf in dz_quorum_effect(), and whoever acts on that leaf asks
- * dz_quorum_approved().  Each step is durable in the log before the next.
+ * add one: a row here, what its leaf is and what it needs in custody/effect.c, and whoever acts on
+ * that leaf asks dz_quorum_approved().  Each step is durable in the log before the next.
  *
  * What stands in the log is judged by custody/quorum.h alone; the checks here spare people a
  * request that could not be carried out.  One thread at a time. */
@@ -22,6 +22,9 @@ struct dz_custody {
 };
 /* Reads log and quorum, again if they were read before.  As dz_ledger_read(), dz_quorum_read(). */
 dz_status dz_custody_read(struct dz_custody *c, dz_err *err) DZ_MUST_CHECK;
+/* Nobody else sets rules or carries out a request until *ret_fd is closed: who looks, and then
+ * writes what is right by what they saw.  Waits for them.  DZ_E_IO. */
+dz_status dz_custody_lock(struct dz_vault *v, int *ret_fd, dz_err *err) DZ_MUST_CHECK;
 void dz_custody_release(struct dz_custody *c); /* but not the vault; a zeroed one is fine */
 
 /* What the asker typed. */

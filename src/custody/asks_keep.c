@@ -92,23 +92,19 @@ static dz_status set_rule(dz_keep *keep, char *rule, dz_err *err) {
 /* "SOURCE,RULE=N,...": writes zeros into `text`. */
 static dz_status parse_rules(const struct dz_custody *c, char *text, dz_policy *ret_old,
                              dz_keep *ret_new, dz_err *err) {
-    struct dz_policies known = { 0 };
-    const dz_policy *old;
     char *save, *word = strtok_r(text, ",", &save);
-    dz_status s;
+    const dz_policy *old;
+    dz_status s = DZ_OK;
 
     if (!word)
         return DZ_FAIL(err, DZ_E_USAGE, "the rules of which source?");
-    DZ_TRY(dz_policies_read(c->ledger, &c->quorum, &known, err));
-    old = dz_policies_find(&known, word);
-    if (old)
-        *ret_old = *old;
-    dz_policies_release(&known);
+    old = dz_policies_find(&c->quorum.policies, word);
     if (!old)
         return DZ_FAIL(err, DZ_E_POLICY, "source %.100s has no rules: dozo policy sets the first",
                        word);
-    *ret_new = ret_old->keep;
-    for (s = DZ_OK; s == DZ_OK && (word = strtok_r(NULL, ",", &save));)
+    *ret_old = *old;
+    *ret_new = old->keep;
+    while (s == DZ_OK && (word = strtok_r(NULL, ",", &save)))
         s = set_rule(ret_new, word, err);
     return s;
 }
@@ -135,46 +131,17 @@ dz_status dz_describe_loosen(const struct dz_custody *c, const struct dz_operand
     return DZ_OK;
 }
 
-/* What dz_keep_text() wrote. */
-static bool keep_of(dz_slice text, dz_keep *ret) {
-    char copy[DZ_KEEP_TEXT], again[DZ_KEEP_TEXT], zone[DZ_KEEP_TEXT];
-
-    if (text.len >= sizeof copy)
-        return false;
-    memcpy(copy, text.data, text.len);
-    copy[text.len] = '\0';
-    if (sscanf(copy, "minimum %u days, daily %u, monthly %u, yearly %u, %159s", &ret->minimum_days,
-               &ret->daily, &ret->monthly, &ret->yearly, zone) != 5 ||
-        strlen(zone) >= sizeof ret->zone)
-        return false;
-    memcpy(ret->zone, zone, strlen(zone) + 1);
-    dz_keep_text(ret, again);
-    return strcmp(copy, again) == 0;
-}
-
 dz_status dz_carry_out_loosen(struct dz_custody *c, int tmpfd, const dz_ask *a, uint64_t *ret_leaf,
                               dz_err *err) {
     dz_slice source = dz_request_value(&a->request, "source");
     dz_leaf_object object = { .type = DZ_LEAF_OBJ_REQUEST };
-    char name[DZ_SOURCE_NAME_MAX + 1], now[DZ_KEEP_TEXT];
-    struct dz_policies known = { 0 };
-    const dz_policy *old;
-    dz_keep keep = { 0 };
-    bool same;
+    char name[DZ_SOURCE_NAME_MAX + 1];
+    dz_keep keep;
 
-    if (source.len >= sizeof name || !keep_of(dz_request_value(&a->request, "to"), &keep))
+    if (source.len >= sizeof name || !dz_keep_parse(dz_request_value(&a->request, "to"), &keep))
         return DZ_FAIL(err, DZ_E_POLICY, "the request names no rules that can be read");
     memcpy(name, source.data, source.len);
     name[source.len] = '\0';
-    DZ_TRY(dz_policies_read(c->ledger, &c->quorum, &known, err));
-    old = dz_policies_find(&known, name);
-    if (old)
-        dz_keep_text(&old->keep, now);
-    same = old && dz_request_says(&a->request, "from", now);
-    dz_policies_release(&known);
-    if (!same)
-        return DZ_FAIL(err, DZ_E_POLICY,
-                       "the rules have changed since it was asked for: ask again");
     memcpy(object.name, a->request.id, sizeof object.name);
     return dz_ledger_note(c->v, tmpfd, DZ_LEAF_POLICY, 0, &object, 1, dz_policy_text(name, &keep),
                           ret_leaf, err);
@@ -197,10 +164,9 @@ dz_status dz_describe_release(const struct dz_custody *c, const struct dz_operan
     const dz_ledger_leaf *hold = hold_at(c, typed->what);
     const dz_leaf_object *commit = hold ? dz_ledger_object(hold, DZ_LEAF_OBJ_COMMIT, 0) : NULL;
     const char *snapshot = hold ? dz_ledger_text(hold, "snapshot") : NULL;
-    const char *why = hold ? dz_ledger_text(hold, "why") : NULL;
     char file[2 * DZ_SHA256_BYTES + 1];
 
-    if (!commit || !snapshot || !why)
+    if (!commit || !snapshot)
         return DZ_FAIL(err, DZ_E_NOT_FOUND, "leaf %.20s is no hold: dozo hold lists them",
                        typed->what);
     if (dz_hold_released(&c->quorum, hold->index))
@@ -209,7 +175,7 @@ dz_status dz_describe_release(const struct dz_custody *c, const struct dz_operan
     dz_buf_printf(&ret->line[0], "%llu", (unsigned long long) hold->index);
     dz_buf_printf(&ret->line[1], "%s", snapshot);
     dz_buf_printf(&ret->line[2], "%s", file);
-    dz_buf_printf(&ret->line[3], "%s", why);
+    dz_hold_why(hold, &ret->line[3]);
     return DZ_OK;
 }
 

@@ -3,7 +3,55 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "core/hex.h"
 #include "core/utf8.h"
+
+void dz_hold_why(const dz_ledger_leaf *hold, dz_buf *to) {
+    const char *why = dz_ledger_text(hold, "why");
+    dz_reader r = dz_reader_over((dz_slice){ (const uint8_t *) why, why ? strlen(why) : 0 });
+    size_t start = to->len;
+
+    while (dz_reader_left(&r) > 0) {
+        dz_slice letter = { r.cur, 0 };
+        uint32_t point;
+
+        if (!dz_utf8_take(&r, &point))
+            break;
+        letter.len = (size_t) (r.cur - letter.data);
+        if (to->len - start + letter.len > DZ_HOLD_WHY_MAX)
+            break;
+        if (!dz_utf8_plain(letter))
+            dz_buf_put_u8(to, '?');
+        else if (point != ' ' || to->len > start)
+            dz_buf_put_slice(to, letter);
+    }
+    while (to->len > start && to->data[to->len - 1] == ' ')
+        to->len--;
+    if (to->len == start)
+        dz_buf_put_u8(to, '?');
+}
+
+const dz_ledger_leaf *dz_hold_of(const struct dz_ledger *ledger, const struct dz_request *r) {
+    char text[24], file[2 * DZ_SHA256_BYTES + 1];
+    dz_autobuf dz_buf why = { 0 };
+    const dz_leaf_object *commit;
+    const dz_ledger_leaf *hold = NULL;
+
+    for (size_t i = 0; i < ledger->n && ledger->leaves[i].index < r->head.size && !hold; i++) {
+        (void) snprintf(text, sizeof text, "%llu", (unsigned long long) ledger->leaves[i].index);
+        if (ledger->leaves[i].kind == DZ_LEAF_HOLD && dz_request_says(r, "hold", text))
+            hold = &ledger->leaves[i];
+    }
+    commit = hold ? dz_ledger_object(hold, DZ_LEAF_OBJ_COMMIT, 0) : NULL;
+    if (!commit || dz_ledger_object(hold, DZ_LEAF_OBJ_COMMIT, 1))
+        return NULL;
+    dz_hex(commit->name, sizeof commit->name, file);
+    dz_hold_why(hold, &why);
+    return dz_buf_ok(&why) && dz_request_says(r, "commit", file) &&
+                   dz_slice_eq(dz_request_value(r, "held-for"), dz_buf_slice(&why))
+               ? hold
+               : NULL;
+}
 
 bool dz_hold_released(const struct dz_quorum *q, uint64_t leaf) {
     char text[24];
@@ -25,10 +73,10 @@ bool dz_held(const struct dz_ledger *ledger, const struct dz_quorum *q,
         const dz_ledger_leaf *leaf = &ledger->leaves[i];
         const dz_leaf_object *o;
 
-        if (leaf->kind != DZ_LEAF_HOLD || dz_hold_released(q, leaf->index))
+        if (leaf->kind != DZ_LEAF_HOLD)
             continue;
         for (size_t k = 0; (o = dz_ledger_object(leaf, DZ_LEAF_OBJ_COMMIT, k)); k++)
-            if (memcmp(o->name, file, DZ_SHA256_BYTES) == 0)
+            if (memcmp(o->name, file, DZ_SHA256_BYTES) == 0 && !dz_hold_released(q, leaf->index))
                 return true;
     }
     return false;

@@ -9,6 +9,11 @@
 
 enum { DZ_HOLD_WHY_MAX = 2000 }; /* bytes of UTF-8 */
 
+/* The hold that a `release-hold` names: one that the log had when it was asked, of just the
+ * snapshot and for just the reason that it shows.  NULL: there is none. */
+const dz_ledger_leaf *dz_hold_of(const struct dz_ledger *ledger, const struct dz_request *r);
+/* The reason as a request shows it, on one line and all of it visible; the caller releases *to. */
+void dz_hold_why(const dz_ledger_leaf *hold, dz_buf *to);
 /* True when the hold at this leaf has ended. */
 bool dz_hold_released(const struct dz_quorum *q, uint64_t leaf);
 /* True when some leaf holds the snapshot with this commit record. */

@@ -68,55 +68,86 @@ json_t *dz_policy_text(const char *source, const dz_keep *keep) {
                      (int) keep->monthly, "yearly", (int) keep->yearly, "timezone", keep->zone);
 }
 
-/* Whether the leaf carries out a request that says just this. */
-static bool approved(const struct dz_quorum *q, const dz_ledger_leaf *leaf, const char *source,
-                     const dz_policy *old, const dz_keep *keep) {
-    const dz_ask *a = dz_quorum_approved(q, leaf->index);
-    char from[DZ_KEEP_TEXT], to[DZ_KEEP_TEXT];
+/* `word` and a number behind it; what else strtoul takes for one is written otherwise. */
+static bool take(const char **p, const char *word, uint32_t *ret) {
+    size_t len = strlen(word);
+    unsigned long n;
+    char *end;
 
-    if (!a || a->request.kind != DZ_REQUEST_POLICY || !old)
+    if (strncmp(*p, word, len) != 0)
         return false;
-    dz_keep_text(&old->keep, from);
-    dz_keep_text(keep, to);
-    return dz_request_says(&a->request, "source", source) &&
-           dz_request_says(&a->request, "from", from) && dz_request_says(&a->request, "to", to);
+    n = strtoul(*p + len, &end, 10);
+    *p = end;
+    *ret = (uint32_t) n;
+    return n <= DZ_KEEP_DAYS_MAX;
 }
 
-static void take(struct dz_policies *p, const struct dz_quorum *q, const dz_ledger_leaf *leaf) {
+bool dz_keep_parse(dz_slice text, dz_keep *ret) {
+    char copy[DZ_KEEP_TEXT] = "", again[DZ_KEEP_TEXT];
+    const char *p = copy;
+    dz_keep k = { 0 };
+
+    if (text.len >= sizeof copy)
+        return false;
+    memcpy(copy, text.data, text.len);
+    if (!take(&p, "minimum ", &k.minimum_days) || !take(&p, " days, daily ", &k.daily) ||
+        !take(&p, ", monthly ", &k.monthly) || !take(&p, ", yearly ", &k.yearly) ||
+        strncmp(p, ", ", 2) != 0 || !dz_zone_name_ok(p + 2))
+        return false;
+    (void) snprintf(k.zone, sizeof k.zone, "%s", p + 2);
+    dz_keep_text(&k, again);
+    if (strcmp(copy, again) != 0)
+        return false;
+    *ret = k;
+    return true;
+}
+
+bool dz_policy_of(const dz_ledger_leaf *leaf, char ret_source[DZ_SOURCE_NAME_MAX + 1],
+                  dz_keep *ret_keep) {
     const char *event = dz_ledger_text(leaf, "event"), *source = dz_ledger_text(leaf, "source");
-    dz_keep keep = { 0 };
-    dz_policy *old = source ? find(p, source) : NULL;
 
     if (!event || strcmp(event, "set") != 0 || !source || !dz_source_name_ok(source) ||
-        !read_keep(leaf, &keep) ||
-        (dz_keep_loosens(old ? &old->keep : NULL, &keep) &&
-         !approved(q, leaf, source, old, &keep))) {
+        !read_keep(leaf, ret_keep))
+        return false;
+    (void) snprintf(ret_source, DZ_SOURCE_NAME_MAX + 1, "%s", source);
+    return true;
+}
+
+dz_status dz_policies_begin(const struct dz_ledger *ledger, struct dz_policies *ret, dz_err *err) {
+    size_t most = 1;
+
+    for (size_t i = 0; i < ledger->n; i++)
+        most += ledger->leaves[i].kind == DZ_LEAF_POLICY;
+    *ret = (struct dz_policies){ .list = calloc(most, sizeof *ret->list) };
+    return ret->list ? DZ_OK : DZ_FAIL(err, DZ_E_NOMEM, "policies: out of memory");
+}
+
+bool dz_policies_take(struct dz_policies *p, const dz_ledger_leaf *leaf) {
+    char source[DZ_SOURCE_NAME_MAX + 1];
+    dz_keep keep = { 0 };
+    const dz_policy *old;
+
+    if (!dz_policy_of(leaf, source, &keep)) {
         p->passed_over++;
-        return;
+        return true;
     }
+    old = find(p, source);
+    if (dz_keep_loosens(old ? &old->keep : NULL, &keep))
+        return false;
+    dz_policies_set(p, source, &keep, leaf->index);
+    return true;
+}
+
+void dz_policies_set(struct dz_policies *p, const char *source, const dz_keep *keep,
+                     uint64_t leaf) {
+    dz_policy *old = find(p, source);
+
     if (!old) {
         old = &p->list[p->n++];
         (void) snprintf(old->source, sizeof old->source, "%s", source);
     }
-    old->keep = keep;
-    old->leaf = leaf->index;
-}
-
-dz_status dz_policies_read(const struct dz_ledger *ledger, const struct dz_quorum *q,
-                           struct dz_policies *ret, dz_err *err) {
-    struct dz_policies p = { 0 };
-    size_t most = 0;
-
-    for (size_t i = 0; i < ledger->n; i++)
-        most += ledger->leaves[i].kind == DZ_LEAF_POLICY;
-    p.list = calloc(most + 1, sizeof *p.list);
-    if (!p.list)
-        return DZ_FAIL(err, DZ_E_NOMEM, "policies: out of memory");
-    for (size_t i = 0; i < ledger->n; i++)
-        if (ledger->leaves[i].kind == DZ_LEAF_POLICY)
-            take(&p, q, &ledger->leaves[i]);
-    *ret = p;
-    return DZ_OK;
+    old->keep = *keep;
+    old->leaf = leaf;
 }
 
 void dz_policies_release(struct dz_policies *p) {
@@ -134,27 +165,31 @@ static dz_status check(const char *source, const dz_keep *keep, dz_err *err) {
     return DZ_OK;
 }
 
-dz_status dz_policy_set(struct dz_vault *v, const char *source, const dz_keep *keep, dz_err *err) {
+static dz_status set(struct dz_vault *v, const char *source, const dz_keep *keep, dz_err *err) {
     struct dz_custody c = { .v = v };
-    struct dz_policies p = { 0 };
     const dz_policy *old;
-    const char *what;
-    dz_status s = DZ_OK;
+    const char *what = NULL;
+    dz_status s = dz_custody_read(&c, err);
 
-    DZ_TRY(check(source, keep, err));
-    s = dz_custody_read(&c, err);
-    if (s == DZ_OK)
-        s = dz_policies_read(c.ledger, &c.quorum, &p, err);
+    if (s == DZ_OK) {
+        old = find(&c.quorum.policies, source);
+        what = dz_keep_loosens(old ? &old->keep : NULL, keep);
+        if (what && !old)
+            s = DZ_FAIL(err, DZ_E_POLICY, "the minimum cannot be below %d days",
+                        DZ_KEEP_MINIMUM_DAYS);
+        else if (what)
+            s = DZ_FAIL(err, DZ_E_POLICY, "this would loosen \"%s\" of source %.100s", what,
+                        source);
+    }
     dz_custody_release(&c);
     DZ_TRY(s);
-    old = find(&p, source);
-    what = dz_keep_loosens(old ? &old->keep : NULL, keep);
-    if (what && !old)
-        s = DZ_FAIL(err, DZ_E_POLICY, "the minimum cannot be below %d days", DZ_KEEP_MINIMUM_DAYS);
-    else if (what)
-        s = DZ_FAIL(err, DZ_E_POLICY, "this would loosen \"%s\" of source %.100s", what, source);
-    dz_policies_release(&p);
-    if (s != DZ_OK)
-        return s;
     return dz_ledger_add(v, DZ_LEAF_POLICY, 0, NULL, 0, dz_policy_text(source, keep), NULL, err);
+}
+
+dz_status dz_policy_set(struct dz_vault *v, const char *source, const dz_keep *keep, dz_err *err) {
+    dz_autoclose int lock = -1;
+
+    DZ_TRY(check(source, keep, err));
+    DZ_TRY(dz_custody_lock(v, &lock, err));
+    return set(v, source, keep, err);
 }

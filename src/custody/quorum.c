@@ -3,23 +3,10 @@
 #include <stdio.h>
 
 #include "core/utf8.h"
+#include "custody/effect.h"
 
 enum { NAMES_MAX = 3000 /* bytes of names in "afterwards": a line holds 4096 */ };
 #define STILL UINT64_MAX
-
-/* What carries out a request.  Kinds without a leaf have no effect yet. */
-static const uint16_t effects[DZ_REQUEST_KIND_COUNT] = {
-    [DZ_REQUEST_DELETE] = DZ_LEAF_PRUNE_INTENT,
-    [DZ_REQUEST_POLICY] = DZ_LEAF_POLICY,
-    [DZ_REQUEST_RELEASE] = DZ_LEAF_RELEASE,
-    [DZ_REQUEST_UNFREEZE] = DZ_LEAF_CLOCK_EVENT,
-    [DZ_REQUEST_OPERATOR_ADD] = DZ_LEAF_OPERATOR_ADD,
-    [DZ_REQUEST_OPERATOR_REMOVE] = DZ_LEAF_OPERATOR_REMOVE,
-};
-
-uint16_t dz_quorum_effect(enum dz_request_kind kind) {
-    return effects[kind];
-}
 
 /* --- operators -------------------------------------------------------------------------------- */
 
@@ -55,18 +42,6 @@ const dz_operator *dz_quorum_find_key(const struct dz_quorum *q, const dz_ssh_ke
     return NULL;
 }
 
-static void join(struct dz_quorum *q, const dz_ssh_key *key, dz_slice name, uint64_t leaf) {
-    dz_operator *o = &q->operators[q->n_operators++];
-
-    *o = (dz_operator){ .key = *key, .since = leaf, .until = STILL };
-    dz_ssh_key_fingerprint(key, o->fingerprint);
-    if (name.len > 0 && name.len <= DZ_OPERATOR_NAME_MAX)
-        memcpy(o->name, name.data, name.len);
-    else
-        (void) snprintf(o->name, sizeof o->name, "%s", o->fingerprint);
-    q->n_present++;
-}
-
 static dz_status take_genesis(struct dz_quorum *q, const struct dz_quorum_start *start,
                               dz_err *err) {
     for (size_t i = 0; i < start->n_operators; i++) {
@@ -76,7 +51,7 @@ static dz_status take_genesis(struct dz_quorum *q, const struct dz_quorum_start 
         if (dz_ssh_key_parse(slice_of(start->operators[i]), &key, &name, err) != DZ_OK)
             return DZ_FAIL(err, DZ_E_CORRUPT, "vault.yaml: operator %zu is no SSH key", i + 1);
         if (!dz_quorum_find_key(q, &key))
-            join(q, &key, name, 0);
+            dz_effect_join(q, &key, name, 0);
     }
     q->needed = start->approvals;
     return DZ_OK;
@@ -104,68 +79,6 @@ void dz_quorum_afterwards(const struct dz_quorum *q, const dz_operator *leaves, 
         dz_buf_printf(to, "%s%s", between, comes);
 }
 
-/* --- whether a request still says what would happen ------------------------------------------- */
-
-/* A value of the subject as a string; false when it does not fit. */
-static bool value(const struct dz_request *r, const char *field, char *to, size_t size) {
-    dz_slice s = dz_request_value(r, field);
-
-    return (size_t) snprintf(to, size, "%.*s", (int) s.len, (const char *) s.data) < size;
-}
-
-static dz_status check_afterwards(const struct dz_quorum *q, const struct dz_request *r,
-                                  const dz_operator *leaves, const char *comes, dz_err *err) {
-    dz_autobuf dz_buf text = { 0 };
-
-    dz_quorum_afterwards(q, leaves, comes, &text);
-    if (!dz_buf_ok(&text))
-        return DZ_FAIL(err, DZ_E_NOMEM, "quorum: out of memory");
-    return dz_slice_eq(dz_request_value(r, "afterwards"), dz_buf_slice(&text))
-               ? DZ_OK
-               : DZ_FAIL(err, DZ_E_POLICY,
-                         "the operators have changed since it was asked for: ask again");
-}
-
-/* Name, key and fingerprint of an operator's request, which must belong together. */
-static bool subject_of(const struct dz_request *r, char name[DZ_OPERATOR_NAME_MAX + 1],
-                       dz_ssh_key *key) {
-    char fingerprint[DZ_SSH_FINGERPRINT_TEXT];
-    dz_slice comment;
-
-    if (!dz_operator_name_ok(dz_request_value(r, "name")) ||
-        !value(r, "name", name, DZ_OPERATOR_NAME_MAX + 1) ||
-        dz_ssh_key_parse(dz_request_value(r, "key"), key, &comment, NULL) != DZ_OK)
-        return false;
-    dz_ssh_key_fingerprint(key, fingerprint);
-    return comment.len == 0 && dz_request_says(r, "key-fingerprint", fingerprint);
-}
-
-static dz_status check_operator(const struct dz_quorum *q, const struct dz_request *r,
-                                dz_err *err) {
-    char name[DZ_OPERATOR_NAME_MAX + 1];
-    const dz_operator *o;
-    dz_ssh_key key;
-
-    if (!subject_of(r, name, &key))
-        return DZ_FAIL(err, DZ_E_POLICY, "its key, name and fingerprint do not belong together");
-    o = dz_quorum_find_key(q, &key);
-    if (r->kind == DZ_REQUEST_OPERATOR_ADD) {
-        if (o || dz_quorum_find(q, name))
-            return DZ_FAIL(err, DZ_E_POLICY, "an operator has this key or this name already");
-        if (q->n_present >= DZ_OPERATORS_MAX)
-            return DZ_FAIL(err, DZ_E_POLICY, "there are %d operators, and no room for more",
-                           (int) DZ_OPERATORS_MAX);
-        return check_afterwards(q, r, NULL, name, err);
-    }
-    if (!o || strcmp(o->name, name) != 0)
-        return DZ_FAIL(err, DZ_E_POLICY, "this key is no operator's");
-    if (q->n_present - 1 < q->needed)
-        return DZ_FAIL(err, DZ_E_POLICY,
-                       "%u must approve, so %zu operators are not enough: add one first", q->needed,
-                       q->n_present - 1);
-    return check_afterwards(q, r, o, NULL, err);
-}
-
 static bool expired(const dz_ask *a, int64_t now_us) {
     return now_us > a->request.expires_us || a->latest_us > a->request.expires_us;
 }
@@ -180,9 +93,7 @@ dz_status dz_quorum_check_open(const struct dz_quorum *q, const dz_ask *a, int64
                        (unsigned long long) a->done);
     if (expired(a, now_us))
         return DZ_FAIL(err, DZ_E_POLICY, "it has expired: ask again");
-    if (a->request.kind == DZ_REQUEST_OPERATOR_ADD || a->request.kind == DZ_REQUEST_OPERATOR_REMOVE)
-        return check_operator(q, &a->request, err);
-    return DZ_OK;
+    return dz_effect_check(q, &a->request, err);
 }
 
 /* --- signatures ------------------------------------------------------------------------------- */
@@ -245,7 +156,7 @@ dz_status dz_quorum_state(const struct dz_quorum *q, const dz_ask *a, int64_t no
 
 /* --- the replay ------------------------------------------------------------------------------- */
 
-static dz_ask *find_ask(const struct dz_quorum *q, const uint8_t id[32]) {
+const dz_ask *dz_quorum_ask(const struct dz_quorum *q, const uint8_t id[32]) {
     for (size_t i = 0; i < q->n_asks; i++)
         if (memcmp(q->asks[i].request.id, id, 32) == 0)
             return &q->asks[i];
@@ -253,10 +164,10 @@ static dz_ask *find_ask(const struct dz_quorum *q, const uint8_t id[32]) {
 }
 
 /* The request that a leaf names. */
-static dz_ask *named(const struct dz_quorum *q, const dz_ledger_leaf *leaf) {
+static const dz_ask *named(const struct dz_quorum *q, const dz_ledger_leaf *leaf) {
     const dz_leaf_object *o = dz_ledger_object(leaf, DZ_LEAF_OBJ_REQUEST, 0);
 
-    return o ? find_ask(q, o->name) : NULL;
+    return o ? dz_quorum_ask(q, o->name) : NULL;
 }
 
 static dz_status take_request(struct dz_quorum *q, const struct dz_quorum_start *start,
@@ -274,7 +185,7 @@ static dz_status take_request(struct dz_quorum *q, const struct dz_quorum_start 
     if (memcmp(r.vault.b, start->vault.b, sizeof r.vault.b) == 0 &&
         dz_slice_eq(r.fingerprint, slice_of(start->fingerprint)) && r.head.size <= leaf->index &&
         leaf->time_us >= r.created_us - DZ_REQUEST_SLACK_US && leaf->time_us <= r.expires_us &&
-        !find_ask(q, r.id))
+        !dz_quorum_ask(q, r.id))
         s = start->was_head(start->ctx, &r.head, &good, err);
     if (good)
         q->asks[q->n_asks++] = (dz_ask){
@@ -301,49 +212,37 @@ static dz_status take_approval(struct dz_quorum *q, const dz_ledger_leaf *leaf, 
     return s == DZ_E_NOMEM ? DZ_FAIL(err, s, "quorum: out of memory") : DZ_OK;
 }
 
-static void change_operators(struct dz_quorum *q, const dz_ask *a, uint64_t leaf) {
-    char name[DZ_OPERATOR_NAME_MAX + 1];
-    const dz_operator *o;
-    dz_ssh_key key;
-
-    if ((a->request.kind != DZ_REQUEST_OPERATOR_ADD &&
-         a->request.kind != DZ_REQUEST_OPERATOR_REMOVE) ||
-        !subject_of(&a->request, name, &key))
-        return;
-    o = dz_quorum_find_key(q, &key);
-    if (a->request.kind == DZ_REQUEST_OPERATOR_ADD) {
-        join(q, &key, slice_of(name), leaf);
-    } else if (o) {
-        q->operators[o - q->operators].until = leaf;
-        q->n_present--;
-    }
+static void passed_over(struct dz_quorum *q, const dz_ledger_leaf *leaf) {
+    q->first_forged = q->forged++ ? q->first_forged : leaf->index;
+    q->policies.passed_over += leaf->kind == DZ_LEAF_POLICY;
 }
 
 static dz_status take_effect(struct dz_quorum *q, const dz_ledger_leaf *leaf, dz_err *err) {
-    dz_ask *a = named(q, leaf);
+    const dz_ask *a = named(q, leaf);
     dz_status s = DZ_E_POLICY;
 
-    if (a && effects[a->request.kind] != leaf->kind)
+    if (a && !dz_effect_says(&a->request, leaf))
         a = NULL;
     if (a && a->done) /* two who carried it out at once: it happened once */
         return DZ_OK;
     if (a && dz_quorum_enough(q, a))
         s = dz_quorum_check_open(q, a, a->latest_us, NULL);
     if (s == DZ_E_NOMEM)
-        return DZ_FAIL(err, s, "quorum: out of memory");
+        return DZ_FAIL(err, DZ_E_NOMEM, "quorum: out of memory");
     if (s != DZ_OK) {
-        q->first_forged = q->forged++ ? q->first_forged : leaf->index;
+        passed_over(q, leaf);
         return DZ_OK;
     }
-    a->done = leaf->index;
-    change_operators(q, a, leaf->index);
+    q->asks[a - q->asks].done = leaf->index;
+    dz_effect_take(q, &a->request, leaf->index);
     return DZ_OK;
 }
 
 /* Kinds that only stand for something with a request, and any other leaf that names one. */
 static bool claims_approval(const dz_ledger_leaf *leaf) {
     return leaf->kind == DZ_LEAF_OPERATOR_ADD || leaf->kind == DZ_LEAF_OPERATOR_REMOVE ||
-           leaf->kind == DZ_LEAF_RELEASE || dz_ledger_object(leaf, DZ_LEAF_OBJ_REQUEST, 0);
+           leaf->kind == DZ_LEAF_RELEASE || leaf->kind == DZ_LEAF_CLOCK_EVENT ||
+           dz_ledger_object(leaf, DZ_LEAF_OBJ_REQUEST, 0);
 }
 
 static void go_on(struct dz_quorum *q, int64_t us) {
@@ -354,6 +253,7 @@ static void go_on(struct dz_quorum *q, int64_t us) {
 
 static dz_status replay(struct dz_quorum *q, const struct dz_quorum_start *start,
                         const struct dz_ledger *ledger, dz_err *err) {
+    DZ_TRY(dz_policies_begin(ledger, &q->policies, err));
     DZ_TRY(take_genesis(q, start, err));
     for (size_t i = 0; i < ledger->n; i++) {
         const dz_ledger_leaf *leaf = &ledger->leaves[i];
@@ -365,6 +265,8 @@ static dz_status replay(struct dz_quorum *q, const struct dz_quorum_start *start
             DZ_TRY(take_approval(q, leaf, err));
         else if (claims_approval(leaf))
             DZ_TRY(take_effect(q, leaf, err));
+        else if (leaf->kind == DZ_LEAF_POLICY && !dz_policies_take(&q->policies, leaf))
+            passed_over(q, leaf);
     }
     go_on(q, ledger->tail_us);
     return DZ_OK;
@@ -373,7 +275,7 @@ static dz_status replay(struct dz_quorum *q, const struct dz_quorum_start *start
 dz_status dz_quorum_replay(const struct dz_quorum_start *start, const struct dz_ledger *ledger,
                            struct dz_quorum *ret, dz_err *err) {
     size_t requests = 1, approvals = 1, joining = start->n_operators + 1;
-    struct dz_quorum q = { 0 };
+    struct dz_quorum q = { .ledger = ledger };
     dz_status s;
 
     for (size_t i = 0; i < ledger->n; i++) {
@@ -399,6 +301,7 @@ void dz_quorum_release(struct dz_quorum *q) {
     free(q->asks);
     free(q->approvals);
     free(q->operators);
+    dz_policies_release(&q->policies);
     *q = (struct dz_quorum){ 0 };
 }
 

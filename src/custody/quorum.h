@@ -9,8 +9,8 @@
  * log has had, and was logged while it was valid.  An approval counts if the request's own text is
  * signed by somebody who was an operator when it was logged; each key once.  What carries a request
  * out counts if at that leaf k of those who signed are operators still, the request has not
- * expired, was never used, and what it says will be so afterwards is so.  Everything is verified
- * from the log each time.
+ * expired, was never used, what it says of the log is so, and the leaf says the same as the
+ * request (custody/effect.h).  Everything is verified from the log each time.
  *
  * A request's time is the greatest that the log has shown since the request: a clock that is turned
  * back later does not bring it to life again.  Design: docs/design/custody.md.  Layout of the
@@ -18,7 +18,7 @@
 #pragma once
 
 #include "crypto/sshsig.h"
-#include "custody/ledger.h"
+#include "custody/policy.h"
 #include "custody/request.h"
 
 enum { DZ_OPERATOR_NAME_MAX = 64 };
@@ -64,8 +64,10 @@ struct dz_quorum {
     size_t n_asks;
     dz_approval *approvals;
     size_t n_approvals;
-    uint64_t forged;       /* leaves that claim an approval that is not there */
-    uint64_t first_forged; /* the first of them */
+    uint64_t forged;                /* leaves that claim or need an approval that is not there */
+    uint64_t first_forged;          /* the first of them */
+    struct dz_policies policies;    /* rules as they are: tightened by one, loosened by enough */
+    const struct dz_ledger *ledger; /* that it was read from; borrowed */
 };
 
 /* Where the replay starts, and what it asks the log. */
@@ -80,7 +82,7 @@ struct dz_quorum_start {
     void *ctx;
 };
 
-/* Replays.  Copies what it needs; the caller releases *ret.
+/* Replays.  The caller releases *ret before the ledger.
  * DZ_E_CORRUPT (an operator of the genesis is no key; the log is damaged), DZ_E_IO, DZ_E_NOMEM. */
 dz_status dz_quorum_replay(const struct dz_quorum_start *start, const struct dz_ledger *ledger,
                            struct dz_quorum *ret, dz_err *err) DZ_MUST_CHECK;
@@ -92,6 +94,8 @@ void dz_quorum_release(struct dz_quorum *q); /* a zeroed one is fine */
 /* The request that the leaf at this index carried out, approved by enough, or NULL.  Whoever acts
  * on a leaf that needs approval asks here, and holds its own content against the request's text. */
 const dz_ask *dz_quorum_approved(const struct dz_quorum *q, uint64_t leaf);
+/* The request of this name, or NULL. */
+const dz_ask *dz_quorum_ask(const struct dz_quorum *q, const uint8_t id[32]);
 /* The kind of leaf that carries out requests of this kind (enum dz_leaf_kind); 0: none yet. */
 uint16_t dz_quorum_effect(enum dz_request_kind kind);
 

@@ -85,18 +85,15 @@ static dz_status decide(const struct dz_policies *policies, dz_survey_row *rows,
 
 static dz_status decide_all(const struct dz_custody *c, struct dz_survey *s, int64_t now_us,
                             dz_err *err) {
-    struct dz_policies policies = { 0 };
     dz_status status = DZ_OK;
     size_t end;
 
-    DZ_TRY(dz_policies_read(c->ledger, &c->quorum, &policies, err));
     for (size_t i = 0; i < s->n && status == DZ_OK; i = end) {
         for (end = i + 1; end < s->n && strcmp(s->rows[end].source, s->rows[i].source) == 0;)
             end++;
         if (s->rows[i].source[0] != '\0') /* else unreadable: that is the answer */
-            status = decide(&policies, &s->rows[i], end - i, now_us, err);
+            status = decide(&c->quorum.policies, &s->rows[i], end - i, now_us, err);
     }
-    dz_policies_release(&policies);
     return status;
 }
 

@@ -38,14 +38,20 @@ static dz_status ask(struct custody_vault *v, struct dz_custody *c, const char *
     return s;
 }
 
-static dz_status approve(struct custody_vault *v, struct dz_custody *c, size_t ask_at, uint8_t seed,
-                         dz_err *err) {
+static void sign(const dz_ask *a, uint8_t seed, dz_buf *armor) {
     struct ssh_signer s = ssh_signer_of(seed, false);
-    dz_autobuf dz_buf blob = { 0 }, armor = { 0 };
-    const dz_ask *a = &c->quorum.asks[ask_at];
+    dz_autobuf dz_buf blob = { 0 };
 
     ssh_sign(&s, DZ_REQUEST_NAMESPACE, dz_buf_slice(&a->request.text), &blob);
-    dz_sshsig_armor(dz_buf_slice(&blob), &armor);
+    dz_sshsig_armor(dz_buf_slice(&blob), armor);
+}
+
+static dz_status approve(struct custody_vault *v, struct dz_custody *c, size_t ask_at, uint8_t seed,
+                         dz_err *err) {
+    dz_autobuf dz_buf armor = { 0 };
+    const dz_ask *a = &c->quorum.asks[ask_at];
+
+    sign(a, seed, &armor);
     return dz_ask_approve(c, v->tmpfd, a, dz_buf_slice(&armor), NULL, err);
 }
 
@@ -241,17 +247,12 @@ static void a_frozen_clock_goes_on_when_enough_have_looked_at_the_time(void **st
 
 /* The minimum of the source's rules; UINT32_MAX: it has none. */
 static uint32_t minimum_of(struct dz_custody *c, const char *source, size_t *ret_passed_over) {
-    struct dz_policies p = { 0 };
     const dz_policy *found;
-    uint32_t days;
 
     read_again(c);
-    assert_int_equal(dz_policies_read(c->ledger, &c->quorum, &p, NULL), DZ_OK);
-    found = dz_policies_find(&p, source);
-    days = found ? found->keep.minimum_days : UINT32_MAX;
-    *ret_passed_over = p.passed_over;
-    dz_policies_release(&p);
-    return days;
+    found = dz_policies_find(&c->quorum.policies, source);
+    *ret_passed_over = c->quorum.policies.passed_over;
+    return found ? found->keep.minimum_days : UINT32_MAX;
 }
 
 static void approve_by_two(struct custody_vault *v, struct dz_custody *c, size_t at) {
@@ -271,6 +272,30 @@ static void forge_rules(struct custody_vault *v, const dz_ask *a, const dz_keep 
     assert_int_equal(dz_ledger_note(v->v, v->tmpfd, DZ_LEAF_POLICY, 0, &object, a ? 1 : 0,
                                     dz_policy_text("src", keep), NULL, NULL),
                      DZ_OK);
+}
+
+/* A good signature of the only request, logged by who does not ask whether it counts. */
+static void forge_approval(struct custody_vault *v, struct dz_custody *c, uint8_t seed) {
+    dz_leaf_object object = { .type = DZ_LEAF_OBJ_REQUEST };
+    dz_autobuf dz_buf armor = { 0 };
+
+    sign(&c->quorum.asks[0], seed, &armor);
+    memcpy(object.name, c->quorum.asks[0].request.id, sizeof object.name);
+    assert_int_equal(
+        dz_ledger_note(v->v, v->tmpfd, DZ_LEAF_APPROVE, 0, &object, 1,
+                       json_pack("{s:s%}", "signature", (const char *) armor.data, armor.len), NULL,
+                       NULL),
+        DZ_OK);
+}
+
+static void forge_release(struct custody_vault *v, const dz_ask *a, const uint8_t file[32]) {
+    dz_leaf_object objects[2] = { { .type = DZ_LEAF_OBJ_REQUEST }, { .type = DZ_LEAF_OBJ_COMMIT } };
+
+    memcpy(objects[0].name, a->request.id, sizeof objects[0].name);
+    memcpy(objects[1].name, file, sizeof objects[1].name);
+    assert_int_equal(
+        dz_ledger_note(v->v, v->tmpfd, DZ_LEAF_RELEASE, 0, objects, 2, json_object(), NULL, NULL),
+        DZ_OK);
 }
 
 static void rules_are_loosened_by_enough_and_to_what_they_signed(void **state) {
@@ -301,9 +326,13 @@ static void rules_are_loosened_by_enough_and_to_what_they_signed(void **state) {
     forge_rules(&v, &c.quorum.asks[0], &none); /* nobody has approved */
     assert_int_equal(minimum_of(&c, "src", &over), 90);
     assert_int_equal(over, 2);
-    assert_int_equal(c.quorum.forged, 1);
+    assert_int_equal(c.quorum.forged, 2);
 
     approve_by_two(&v, &c, 0);
+    forge_rules(&v, &c.quorum.asks[0], &none); /* more than was signed: nor is the request used */
+    assert_int_equal(minimum_of(&c, "src", &over), 90);
+    assert_int_equal(c.quorum.forged, 3);
+    assert_int_equal(c.quorum.asks[0].done, 0);
     assert_int_equal(dz_ask_carry_out(&c, v.tmpfd, &c.quorum.asks[0], &err), DZ_OK);
     assert_int_equal(minimum_of(&c, "src", &over), 30);
     forge_rules(&v, &c.quorum.asks[0], &none); /* a second time, and more than was signed */
@@ -348,6 +377,9 @@ static void a_hold_ends_by_enough_and_no_other_does(void **state) {
     read_again(&c);
     assert_int_equal(c.quorum.forged, 1);
     approve_by_two(&v, &c, 0);
+    forge_release(&v, &c.quorum.asks[0], (uint8_t[32]){ 9 }); /* of another snapshot */
+    read_again(&c);
+    assert_int_equal(c.quorum.forged, 2);
     assert_false(dz_hold_released(&c.quorum, first));
     assert_int_equal(dz_ask_carry_out(&c, v.tmpfd, &c.quorum.asks[0], &err), DZ_OK);
     assert_true(dz_hold_released(&c.quorum, first));
@@ -363,6 +395,79 @@ static void a_hold_ends_by_enough_and_no_other_does(void **state) {
     custody_close(&v);
 }
 
+/* What operators sign of the log is held against the log that they could have seen. */
+static void a_hold_that_is_yet_to_come_is_not_released(void **state) {
+    const struct {
+        const char *what;
+        uint64_t ahead; /* the hold's leaf, from the one that the request shows */
+        const char *held_for;
+        uint8_t file;
+        bool ends;
+    } rows[] = {
+        { "as it is", 0, "case 7", 7, true },
+        { "the next one", 2, "case 7", 7, false },
+        { "with another reason", 0, "a test", 7, false },
+        { "of another snapshot", 0, "case 7", 6, false },
+    };
+
+    (void) state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct dz_snapshot snap = { .file = { 7 }, .commit = { .id = { 8 } } };
+        struct custody_vault v = { 0 };
+        struct dz_custody c = { 0 };
+        char leaf[24],
+            file[65] = "0600000000000000000000000000000000000000000000000000000000000000";
+        char fingerprint[DZ_FINGERPRINT_TEXT];
+        dz_leaf_object object = { .type = DZ_LEAF_OBJ_REQUEST };
+        struct dz_request_new n = { .fingerprint = fingerprint,
+                                    .kind = DZ_REQUEST_RELEASE,
+                                    .asked_by = "mallory",
+                                    .why = "because",
+                                    .created_us = dz_now_us(),
+                                    .expires_us = dz_now_us() + DZ_REQUEST_LIFE_US };
+        struct dz_request r = { 0 };
+        uint64_t hold, next;
+        dz_err err = { 0 };
+
+        custody_open(&v, 1, 3, 2);
+        c.v = v.v;
+        assert_int_equal(dz_hold_add(v.v, &snap, "case 7", &hold, &err), DZ_OK);
+        read_again(&c);
+        file[1] = (char) ('0' + rows[i].file);
+        (void) snprintf(leaf, sizeof leaf, "%llu", (unsigned long long) (hold + rows[i].ahead));
+        n.vault = v.v->config.id;
+        n.head = c.head;
+        dz_keys_fingerprint(v.v->host, fingerprint);
+        n.subject[0] = leaf;
+        n.subject[1] = "08000000000000000000000000000000";
+        n.subject[2] = file;
+        n.subject[3] = rows[i].held_for;
+        assert_int_equal(dz_request_make(&n, &r, &err), DZ_OK);
+        memcpy(object.name, r.id, sizeof object.name);
+        assert_int_equal(
+            dz_ledger_note(v.v, v.tmpfd, DZ_LEAF_REQUEST, 0, &object, 1,
+                           json_pack("{s:s%}", "text", (const char *) r.text.data, r.text.len),
+                           NULL, NULL),
+            DZ_OK);
+        assert_int_equal(dz_hold_add(v.v, &snap, "case 7", &next, &err), DZ_OK);
+        read_again(&c);
+        assert_int_equal(c.quorum.n_asks, 1);
+        if ((approve(&v, &c, 0, 1, &err) == DZ_OK) != rows[i].ends)
+            fail_msg("%s: %s", rows[i].what, err.what);
+        forge_approval(&v, &c, 1);
+        forge_approval(&v, &c, 2);
+        snap.file[0] = rows[i].file;
+        forge_release(&v, &c.quorum.asks[0], snap.file);
+        read_again(&c);
+        if (dz_hold_released(&c.quorum, hold) != rows[i].ends ||
+            dz_hold_released(&c.quorum, next) || c.quorum.forged != !rows[i].ends)
+            fail_msg("%s: %llu forged", rows[i].what, (unsigned long long) c.quorum.forged);
+        dz_request_release(&r);
+        dz_custody_release(&c);
+        custody_close(&v);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_approval_that_was_cut_off_is_carried_out_later),
@@ -370,6 +475,7 @@ int main(void) {
         cmocka_unit_test(what_cannot_be_carried_out_is_not_asked),
         cmocka_unit_test(rules_are_loosened_by_enough_and_to_what_they_signed),
         cmocka_unit_test(a_hold_ends_by_enough_and_no_other_does),
+        cmocka_unit_test(a_hold_that_is_yet_to_come_is_not_released),
         cmocka_unit_test(a_frozen_clock_goes_on_when_enough_have_looked_at_the_time),
         cmocka_unit_test(a_request_is_found_by_the_beginning_of_its_name),
     };
