@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fails when a document names a command, option, make word or file that does not exist.
 
-usage: check-docs.py [DOZO]     DOZO: the built program; its own help is then asked as well
+usage: check-docs.py [DOZO [DOZOD]]     the built programs; their own help is then asked as well
 
 - In the code blocks and `code` words of README*, HACKING, SECURITY and docs/: every
   `dozo COMMAND` has a man page, and every option of such a line is on that page or on dozo(1).
@@ -10,6 +10,8 @@ usage: check-docs.py [DOZO]     DOZO: the built program; its own help is then as
 - Every page of docs/design is in its index.
 - Every man page's command is in the bash completion, and the other way round.
 - With DOZO: `dozo help COMMAND` works for each command that has a page.
+- With DOZOD: its options are those of its page.
+- Every key that src/daemon reads from dozod.yaml is a term of that file's page, and its kinds, too.
 
 Lines of a document that speak of what is planned carry the word "planned" (予定) and are left out.
 """
@@ -25,7 +27,23 @@ OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 def man_pages():
     """{command: text}; '' is dozo(1) itself."""
     return {re.sub(r"^dozo-?", "", path.name.split(".")[0]): path.read_text().replace("\\", "")
-            for path in tree.files("docs/man/*.scd")}
+            for path in tree.files("docs/man/*.1.scd")}
+
+
+def daemon_problems(dozod):
+    """What dozod and its pages disagree in."""
+    page = (tree.TOP / "docs/man/dozod.8.scd").read_text()
+    if dozod:
+        said = subprocess.run([dozod, "--help"], capture_output=True, text=True, check=True).stdout
+        for option in sorted(set(OPTION.findall(said)) ^ set(OPTION.findall(page))):
+            yield f"dozod {option}: not in both of its --help and docs/man/dozod.8.scd"
+    page = (tree.TOP / "docs/man/dozod.yaml.5.scd").read_text().replace("\\", "")
+    for path in tree.files("src/daemon/*.[ch]"):
+        # rows of tables of keys, and of the table of kinds
+        for word in re.findall(r'\{[\s\\]*"([a-z-]+)",\s*(?:dz_key|read|skip|[a-z]+_keys)',
+                               path.read_text()):
+            if f"*{word}*" not in page:
+                yield f"{path.relative_to(tree.TOP)}: {word} is not in docs/man/dozod.yaml.5.scd"
 
 
 def code(text):
@@ -43,8 +61,8 @@ def code(text):
                 yield number, word
 
 
-def main(dozo=None):
-    pages, problems = man_pages(), []
+def main(dozo=None, dozod=None):
+    pages, problems = man_pages(), list(daemon_problems(dozod))
     targets = set(re.findall(r"^([a-z-]+):", (tree.TOP / "Makefile").read_text(), re.M))
     for path in tree.files("README*.md", "HACKING.md", "SECURITY.md", "docs/*.md"):
         text, name = path.read_text(encoding="utf-8"), path.relative_to(tree.TOP)

@@ -10,7 +10,7 @@ set -euo pipefail
 
 build=(
     build-essential meson ninja-build pkg-config python3
-    libsodium-dev libssl-dev libzstd-dev libxxhash-dev libcyaml-dev libjansson-dev
+    libsodium-dev libssl-dev libzstd-dev libxxhash-dev libcyaml-dev libyaml-dev libjansson-dev
     libfuse3-dev fuse3
     libsmbclient-dev libseccomp-dev
     libqrencode-dev libcairo2-dev libpango1.0-dev fonts-ipaexfont-gothic

@@ -1,4 +1,3 @@
-#include <fcntl.h>
 #include <getopt.h>
 #include <malloc.h>
 #include <signal.h>
@@ -8,21 +7,8 @@
 #include "cli/command.h"
 #include "cli/help.h"
 #include "cli/output.h"
+#include "core/standard_files.h"
 #include "crypto/keys.h"
-
-/* A file of the vault must never become standard output or error: what is printed would land in it.
- */
-static bool standard_files_are_open(void) {
-    int fd;
-
-    do
-        fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd < 0)
-        return false;
-    (void) close(fd);
-    return true;
-}
 
 /* DOZO_KEYS: file names separated by colons; cut apart in place. */
 static void keys_from_environment(struct dz_cli *cli, char *list) {
@@ -73,7 +59,7 @@ int dz_cli_main(int argc, char **argv) {
     dz_autofree char *keys = NULL;
     dz_err err = { 0 };
 
-    if (!standard_files_are_open())
+    if (!dz_standard_files_open())
         return DZ_EXIT_COULD_NOT;
     /* segments of some MiB come and go: kept in the heap, or each would cost a page fault per 4 KiB
      */
