@@ -1,11 +1,14 @@
 #include "store/live.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 
 #include "core/hex.h"
+#include "core/os.h"
 #include "store/fetch.h"
 #include "store/name_set.h"
 #include "store/reftree.h"
+#include "store/removed.h"
 #include "store/snapshot.h"
 
 enum { CACHE_BYTES = 64 << 20 };
@@ -177,6 +180,7 @@ static dz_status mark_node(void *ctx, const dz_id *ref, dz_err *err) {
 
 struct visit {
     struct dz_live *l;
+    struct dz_id_set *named; /* commit records that the log names */
     void (*progress)(void *ctx, uint64_t snapshots);
     void *ctx;
 };
@@ -189,9 +193,12 @@ static dz_status each_snapshot(void *ctx, const struct dz_snapshot *snap, dz_sta
     const struct dz_reftree_visitor visitor = { .node = mark_node, .name = mark, .ctx = l };
     const struct dz_source source = dz_fetch_source(p->fetch);
     char id[DZ_SNAPSHOT_ID_TEXT];
+    dz_id file;
     dz_status s;
     bool added;
 
+    memcpy(file.b, snap->file, sizeof file.b);
+    DZ_TRY(dz_id_set_add(v->named, &file, &added, err));
     if (status != DZ_OK) {
         if (err)
             *err = *why;
@@ -216,6 +223,60 @@ static dz_status each_snapshot(void *ctx, const struct dz_snapshot *snap, dz_sta
     return DZ_OK;
 }
 
+/* A record without a leaf: of a writer that was cut off, or of a log that was set back. */
+static dz_status walk_unnamed(struct visit *v, const uint8_t file[DZ_SHA256_BYTES], dz_err *err) {
+    struct dz_snapshot snap = { 0 };
+    dz_err why = { 0 };
+    dz_status s = dz_snapshot_load(v->l->vault, file, &snap, &why);
+
+    if (s == DZ_E_CORRUPT) /* damaged, and nobody can say that it was ever more than a leftover */
+        return DZ_OK;
+    s = each_snapshot(v, &snap, s, &why, err);
+    dz_snapshot_release(&snap);
+    return s;
+}
+
+/* What stands in commits/: 32 bytes a record. */
+static dz_status list_records(struct dz_vault *v, dz_buf *ret_files, dz_err *err) {
+    int twin = dz_os->openat(v->commitsfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
+    dz_status s = DZ_OK;
+    struct dirent *e;
+
+    if (!d) {
+        s = DZ_FAIL_ERRNO(err, "listing commit records");
+        if (twin >= 0)
+            (void) dz_os->close(twin);
+        return s;
+    }
+    for (errno = 0; (e = readdir(d)); errno = 0) {
+        dz_id file;
+
+        if (dz_unhex(e->d_name, strlen(e->d_name), file.b, sizeof file.b))
+            dz_buf_put(ret_files, file.b, sizeof file.b);
+    }
+    if (errno)
+        s = DZ_FAIL_ERRNO(err, "listing commit records");
+    (void) closedir(d);
+    return s == DZ_OK && !dz_buf_ok(ret_files)
+               ? DZ_FAIL(err, DZ_E_NOMEM, "list of commit records: out of memory")
+               : s;
+}
+
+static dz_status walk_records(struct visit *v, const dz_buf *files, dz_err *err) {
+    DZ_AUTO(dz_removed) removed = NULL;
+
+    DZ_TRY(dz_removed_read(v->l->vault->log, &removed, err));
+    for (size_t at = 0; at < files->len; at += DZ_SHA256_BYTES) {
+        dz_id file;
+
+        memcpy(file.b, files->data + at, sizeof file.b);
+        if (!dz_id_set_has(v->named, &file) && !dz_removed_snapshot(removed, file.b))
+            DZ_TRY(walk_unnamed(v, file.b, err));
+    }
+    return DZ_OK;
+}
+
 static dz_status refresh(struct dz_live *l, dz_err *err) {
     struct dz_catalog fresh = { 0 };
     dz_status s;
@@ -234,10 +295,18 @@ static dz_status refresh(struct dz_live *l, dz_err *err) {
 dz_status dz_live_walk(struct dz_live *l, void (*progress)(void *ctx, uint64_t snapshots),
                        void *ctx, dz_err *err) {
     struct visit v = { .l = l, .progress = progress, .ctx = ctx };
+    dz_autobuf dz_buf files = { 0 };
+    dz_status s;
 
+    DZ_TRY(list_records(l->vault, &files, err)); /* before the packs, which are durable earlier */
     DZ_TRY(refresh(l, err));
     dz_buf_clear(&l->parts->ids);
-    DZ_TRY(dz_snapshots_each(l->vault, each_snapshot, &v, err));
+    DZ_TRY(dz_id_set_new(&v.named, err));
+    s = dz_snapshots_each(l->vault, each_snapshot, &v, err);
+    if (s == DZ_OK)
+        s = walk_records(&v, &files, err);
+    dz_id_set_free(v.named);
+    DZ_TRY(s);
     l->snapshots = l->parts->ids.data;
     l->n_snapshots = l->parts->ids.len / DZ_SNAPSHOT_ID_BYTES;
     return DZ_OK;

@@ -35,6 +35,16 @@ static dz_status read_commit(struct dz_vault *v, struct dz_snapshot *snap, dz_er
     return dz_err_context(err, s, "commit %.16s", name);
 }
 
+dz_status dz_snapshot_load(struct dz_vault *v, const uint8_t file[DZ_SHA256_BYTES],
+                           struct dz_snapshot *ret_snap, dz_err *err) {
+    struct dz_snapshot snap = { 0 };
+
+    memcpy(snap.file, file, sizeof snap.file);
+    DZ_TRY(read_commit(v, &snap, err));
+    *ret_snap = snap;
+    return DZ_OK;
+}
+
 /* The commit file named by a leaf; false when the leaf is of another kind. */
 static bool names_commit(const dz_leaf *leaf, uint8_t ret_file[DZ_SHA256_BYTES]) {
     if (leaf->kind != DZ_LEAF_COMMIT)

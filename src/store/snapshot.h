@@ -15,6 +15,11 @@ struct dz_snapshot {
 };
 void dz_snapshot_release(struct dz_snapshot *s);
 
+/* Reads the commit record of this name; of the rest, `file` is set.  The caller releases *ret_snap.
+ * DZ_E_CORRUPT (missing, damaged, or not of this vault), DZ_E_UNSUPPORTED, DZ_E_IO, DZ_E_NOMEM. */
+dz_status dz_snapshot_load(struct dz_vault *v, const uint8_t file[DZ_SHA256_BYTES],
+                           struct dz_snapshot *ret_snap, dz_err *err) DZ_MUST_CHECK;
+
 /* Visits the snapshots that were not removed (store/removed.h) in log order, oldest first.  The
  * visited row is borrowed for the call.  A commit that the log names but that is missing or damaged
  * is given with status != DZ_OK and only `file` and `leaf` set; the visit goes on.  Visitor: DZ_OK

@@ -185,6 +185,18 @@ class Expiry(Case):
                 rows = self.good("--vault", "copy", "--json", "snapshots", env=days(90)).splitlines()
                 self.assertEqual(len(rows), len(before) + 1)
 
+    def test_a_log_that_was_set_back_costs_no_snapshot_its_packs(self):
+        self.at(0, "policy", "set", "a", "--timezone", "UTC", "--daily", "0", "--monthly", "0", "--yearly", "0")
+        self.keep(0, "old")
+        shutil.copytree("vault/log", "log-before")
+        self.keep(1, "new")
+        shutil.rmtree("vault/log")
+        shutil.copytree("log-before", "vault/log")
+        shutil.rmtree("log-before")
+        self.assertEqual(len(self.snapshots(1)), 1)
+        self.assertEqual(self.json_at(1, "prune")["packs_removed"], 0)
+        self.assertEqual(self.json_at(9, "prune")["packs_removed"], 0)
+
     def test_operators_let_a_snapshot_go_before_its_time(self):
         shutil.rmtree("vault")
         pathlib.Path("key").unlink()
