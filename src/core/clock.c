@@ -13,6 +13,13 @@ int64_t dz_now_us(void) {
     return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000 + dz_clock_ahead_us;
 }
 
+int64_t dz_monotonic_us(void) {
+    struct timespec ts;
+
+    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (int64_t) ts.tv_sec * 1000000 + ts.tv_nsec / 1000 + dz_clock_ahead_us;
+}
+
 void dz_clock_sample(struct dz_clock_sample *ret) {
     FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
     struct timespec ts;

@@ -6,6 +6,8 @@
 
 /* UTC now, microseconds since 1970. */
 int64_t dz_now_us(void);
+/* Microseconds since some moment, for how long a thing takes: nobody sets this clock. */
+int64_t dz_monotonic_us(void);
 /* Added to all clocks of this page: how tests let weeks go by.  Set before threads start. */
 extern int64_t dz_clock_ahead_us; /* 0 */
 

@@ -164,32 +164,45 @@ static bool take(struct dz_path_cache *c, const struct dz_packlist *packs,
     return true;
 }
 
-dz_status dz_path_cache_open(struct dz_vault *v, const char *source,
-                             struct dz_path_cache **ret_cache, dz_err *err) {
-    struct dz_path_cache *c = NULL;
-    struct dz_packlist packs = { 0 }, pruned = { 0 };
-    uint8_t context[DZ_KEY_BYTES];
-    char name[NAME_TEXT];
+static dz_status open_file(int dirfd, const char *name, const struct dz_packlist *packs,
+                           const struct dz_packlist *pruned, struct dz_path_cache **ret_cache,
+                           dz_err *err) {
+    struct dz_path_cache *c = calloc(1, sizeof *c);
 
-    DZ_TRY(dz_packlist_read(v, &packs, err));
-    c = calloc(1, sizeof *c);
-    if (!c) {
-        dz_packlist_release(&packs);
+    if (!c)
         return DZ_FAIL(err, DZ_E_NOMEM, "path cache: out of memory");
-    }
-    dz_path_context(v->host, source, context);
-    cache_name(context, name);
-    explicit_bzero(context, sizeof context);
-    c->fd = dz_os->openat(v->cachefd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
-    dz_packlist_pruned(v, &pruned);
-    if (c->fd >= 0 && !take(c, &packs, &pruned)) {
+    c->fd = dz_os->openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
+    if (c->fd >= 0 && !take(c, packs, pruned)) {
         (void) dz_os->close(c->fd);
         c->fd = -1;
     }
-    dz_packlist_release(&pruned);
-    dz_packlist_release(&packs);
     *ret_cache = c;
     return DZ_OK;
+}
+
+dz_status dz_path_cache_open_at(int dirfd, const char *name, struct dz_path_cache **ret_cache,
+                                dz_err *err) {
+    const struct dz_packlist none = { 0 };
+
+    return open_file(dirfd, name, &none, &none, ret_cache, err);
+}
+
+dz_status dz_path_cache_open(struct dz_vault *v, const char *source,
+                             struct dz_path_cache **ret_cache, dz_err *err) {
+    struct dz_packlist packs = { 0 }, pruned = { 0 };
+    uint8_t context[DZ_KEY_BYTES];
+    char name[NAME_TEXT];
+    dz_status s;
+
+    DZ_TRY(dz_packlist_read(v, &packs, err));
+    dz_packlist_pruned(v, &pruned);
+    dz_path_context(v->host, source, context);
+    cache_name(context, name);
+    explicit_bzero(context, sizeof context);
+    s = open_file(v->cachefd, name, &packs, &pruned, ret_cache, err);
+    dz_packlist_release(&pruned);
+    dz_packlist_release(&packs);
+    return s;
 }
 
 int64_t dz_path_cache_time(const struct dz_path_cache *c) {
@@ -264,8 +277,8 @@ bool dz_path_cache_get(struct dz_path_cache *c, const struct dz_path_key *key,
 /* --- writing ---------------------------------------------------------------------------------- */
 
 struct dz_path_writer {
-    struct dz_vault *v;
-    int tmpfd, fd;
+    struct dz_vault *v; /* NULL: the records rest on no packs */
+    int dirfd, tmpfd, fd;
     char temp[DZ_TEMP_NAME_MAX], name[NAME_TEXT];
     int64_t time_us;
     uint64_t records;
@@ -285,26 +298,43 @@ void dz_path_writer_free(struct dz_path_writer *w) {
     free(w);
 }
 
-dz_status dz_path_writer_new(struct dz_vault *v, int tmpfd, const char *source, int64_t began_us,
-                             struct dz_path_writer **ret_writer, dz_err *err) {
+static dz_status new_writer(const struct dz_path_writer *as, struct dz_path_writer **ret_writer,
+                            dz_err *err) {
     DZ_AUTO(dz_path_writer) w = calloc(1, sizeof *w);
-    uint8_t context[DZ_KEY_BYTES];
+    int tmpfd = as->tmpfd;
 
     if (!w)
         return DZ_FAIL(err, DZ_E_NOMEM, "path cache: out of memory");
-    w->v = v;
-    w->tmpfd = tmpfd;
+    *w = *as;
     w->fd = -1;
-    w->time_us = began_us;
-    dz_path_context(v->host, source, context);
-    cache_name(context, w->name);
-    explicit_bzero(context, sizeof context);
     DZ_TRY(dz_durable_temp(tmpfd, w->temp, &w->fd, err));
     if (!dz_buf_extend(&w->pending, HEADER_BYTES)) /* the header comes at the end */
         return DZ_FAIL(err, DZ_E_NOMEM, "path cache: out of memory");
     memset(w->pending.data, 0, HEADER_BYTES);
     *ret_writer = DZ_TAKE(w);
     return DZ_OK;
+}
+
+dz_status dz_path_writer_new_at(int dirfd, const char *name, int64_t began_us,
+                                struct dz_path_writer **ret_writer, dz_err *err) {
+    struct dz_path_writer as = { .dirfd = dirfd, .tmpfd = dirfd, .time_us = began_us };
+
+    if (strlen(name) >= sizeof as.name)
+        return DZ_FAIL(err, DZ_E_USAGE, "a cache's name of %zu bytes, limit is %zu", strlen(name),
+                       sizeof as.name - 1);
+    memcpy(as.name, name, strlen(name) + 1);
+    return new_writer(&as, ret_writer, err);
+}
+
+dz_status dz_path_writer_new(struct dz_vault *v, int tmpfd, const char *source, int64_t began_us,
+                             struct dz_path_writer **ret_writer, dz_err *err) {
+    struct dz_path_writer as = { .v = v, .dirfd = v->cachefd, .tmpfd = tmpfd, .time_us = began_us };
+    uint8_t context[DZ_KEY_BYTES];
+
+    dz_path_context(v->host, source, context);
+    cache_name(context, as.name);
+    explicit_bzero(context, sizeof context);
+    return new_writer(&as, ret_writer, err);
 }
 
 static dz_status flush(struct dz_path_writer *w, dz_err *err) {
@@ -356,7 +386,8 @@ dz_status dz_path_writer_finish(struct dz_path_writer *w,
             slot = slot + 1 == slots ? 0 : slot + 1;
         memcpy(t + slot * SLOT_BYTES, from, SLOT_BYTES);
     }
-    DZ_TRY(dz_packlist_read(w->v, &packs, err));
+    if (w->v)
+        DZ_TRY(dz_packlist_read(w->v, &packs, err));
     n_packs = packs.n;
     for (size_t i = 0; i < n_packs; i++)
         dz_buf_put(&table, packs.ids[i].b, PACK_BYTES);
@@ -378,7 +409,7 @@ dz_status dz_path_writer_finish(struct dz_path_writer *w,
     if (dz_os->pwrite(w->fd, header, sizeof header, 0) != (ssize_t) sizeof header)
         return DZ_FAIL_ERRNO(err, "writing the path cache");
     w->fd = -1;
-    return dz_durable_replace_temp(w->tmpfd, w->temp, fd, w->v->cachefd, w->name, err);
+    return dz_durable_replace_temp(w->tmpfd, w->temp, fd, w->dirfd, w->name, err);
 }
 
 /* --- when snapshots go ------------------------------------------------------------------------ */

@@ -20,7 +20,7 @@
 #include "store/commit.h"
 #include "store/vault.h"
 
-enum { DZ_PATH_WINDOW = 128 << 10, DZ_PATH_VALUE_MAX = 1 << 20 };
+enum { DZ_PATH_WINDOW = 128 << 10, DZ_PATH_VALUE_MAX = (16 << 20) - 1 };
 
 /* What a file is recognised by: a tag, and two keys that open its record. */
 struct dz_path_key {
@@ -45,6 +45,10 @@ struct dz_path_cache;
 /* Opens the source's cache; one that is missing or damaged gives an empty cache.  DZ_E_NOMEM. */
 dz_status dz_path_cache_open(struct dz_vault *v, const char *source,
                              struct dz_path_cache **ret_cache, dz_err *err) DZ_MUST_CHECK;
+/* The same of who has no vault: a file that rests on no packs, because its user asks the vault for
+ * what is remembered before he relies on it. */
+dz_status dz_path_cache_open_at(int dirfd, const char *name, struct dz_path_cache **ret_cache,
+                                dz_err *err) DZ_MUST_CHECK;
 void dz_path_cache_free(struct dz_path_cache *c); /* NULL is fine */
 DZ_DEFINE_AUTO(dz_path_cache, dz_path_cache_free)
 
@@ -66,6 +70,9 @@ struct dz_path_writer;
 /* `tmpfd` is borrowed until the writer is freed.  DZ_E_IO, DZ_E_NOMEM. */
 dz_status dz_path_writer_new(struct dz_vault *v, int tmpfd, const char *source, int64_t began_us,
                              struct dz_path_writer **ret_writer, dz_err *err) DZ_MUST_CHECK;
+/* Of who has no vault.  `dirfd` is borrowed like tmpfd, and takes the temporary file too. */
+dz_status dz_path_writer_new_at(int dirfd, const char *name, int64_t began_us,
+                                struct dz_path_writer **ret_writer, dz_err *err) DZ_MUST_CHECK;
 void dz_path_writer_free(struct dz_path_writer *w); /* drops what was not finished; NULL is fine */
 DZ_DEFINE_AUTO(dz_path_writer, dz_path_writer_free)
 /* Remembers one file.  DZ_E_IO, DZ_E_NOMEM. */

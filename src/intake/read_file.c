@@ -9,8 +9,7 @@
 #include "core/os.h"
 
 enum {
-    EXTENTS_MAX = 16384,  /* what an entry holds with ease */
-    READ_BYTES = 1 << 20, /* at a time: what the second-level cache holds */
+    EXTENTS_MAX = 16384, /* what an entry holds with ease */
     NAMES_MAX = 65536,
     VALUES_MAX = 384 << 10, /* bytes of all attributes of an entry */
 };
@@ -121,9 +120,8 @@ void dz_extents_cut(struct dz_extents *x, uint64_t content) {
     x->content = content;
 }
 
-/* Reads at most len content bytes at `from`, within one extent.  0 at the end, -1 with errno. */
-static ssize_t read_content(int fd, const struct dz_extents *x, uint64_t from, uint8_t *to,
-                            size_t len) {
+ssize_t dz_extents_read(int fd, const struct dz_extents *x, uint64_t from, uint8_t *to,
+                        size_t len) {
     uint64_t at = from;
     ssize_t n;
 
@@ -157,104 +155,58 @@ static ssize_t read_content(int fd, const struct dz_extents *x, uint64_t from, u
 /* --- spans ------------------------------------------------------------------------------------ */
 
 struct dz_file_reader {
-    const struct dz_chunker *chunker;
+    struct dz_cutter *cutter;
     struct dz_lane *lane;
-    uint8_t *buffer; /* READ_BYTES and the largest chunk */
-    size_t max;
 };
 
 dz_status dz_file_reader_new(const struct dz_chunker *chunker, struct dz_lane *lane,
                              struct dz_file_reader **ret_reader, dz_err *err) {
-    struct dz_file_reader *r = calloc(1, sizeof *r);
+    DZ_AUTO(dz_file_reader) r = calloc(1, sizeof *r);
 
-    if (r) {
-        r->chunker = chunker;
-        r->lane = lane;
-        r->max = dz_chunker_params(chunker).max;
-        r->buffer = malloc(READ_BYTES + r->max);
-    }
-    if (!r || !r->buffer) {
-        free(r);
+    if (!r)
         return DZ_FAIL(err, DZ_E_NOMEM, "file reader: out of memory");
-    }
-    *ret_reader = r;
+    r->lane = lane;
+    DZ_TRY(dz_cutter_new(chunker, &r->cutter, err));
+    *ret_reader = DZ_TAKE(r);
     return DZ_OK;
 }
 
 void dz_file_reader_free(struct dz_file_reader *r) {
     if (!r)
         return;
-    free(r->buffer);
+    dz_cutter_free(r->cutter);
     free(r);
 }
 
-static dz_status take_chunk(struct dz_file_reader *r, dz_slice bytes, struct dz_span *span,
-                            dz_err *err) {
-    dz_id id;
+/* A file that is being read, and where its chunks go. */
+struct reading {
+    int fd;
+    const struct dz_extents *x;
+    uint64_t at;
+    struct dz_lane *lane;
+};
 
-    dz_features_update(&span->features, bytes);
-    DZ_TRY(dz_lane_put(r->lane, DZ_KIND_DATA, bytes,
-                       dz_features_last_incompressible(&span->features), &id, NULL, err));
-    dz_buf_put(&span->chunks, id.b, sizeof id.b);
-    dz_buf_put_le32(&span->chunks, (uint32_t) bytes.len);
-    return dz_buf_ok(&span->chunks) ? DZ_OK : DZ_FAIL(err, DZ_E_NOMEM, "chunk list: out of memory");
+static ssize_t read_next(void *ctx, uint8_t *to, size_t room) {
+    struct reading *r = ctx;
+    ssize_t n = dz_extents_read(r->fd, r->x, r->at, to, room);
+
+    r->at += n > 0 ? (uint64_t) n : 0;
+    return n;
+}
+
+static dz_status put_chunk(void *ctx, dz_slice bytes, bool incompressible, dz_id *ret_id,
+                           dz_err *err) {
+    const struct reading *r = ctx;
+
+    return dz_lane_put(r->lane, DZ_KIND_DATA, bytes, incompressible, ret_id, NULL, err);
 }
 
 dz_status dz_file_reader_span(struct dz_file_reader *r, int fd, const struct dz_extents *x,
                               uint64_t from, uint64_t len, struct dz_span *ret_span, dz_err *err) {
-    size_t have = 0, used = 0;
-    bool ended = len == 0;
+    struct reading reading = { fd, x, from, r->lane };
 
-    dz_buf_clear(&ret_span->chunks);
-    dz_features_init(&ret_span->features);
-    ret_span->read = 0;
-    ret_span->failed = 0;
-    while (!ended || used < have) {
-        size_t cut;
-
-        while (!ended && have - used < r->max) {
-            size_t want = READ_BYTES + r->max - have;
-            ssize_t n;
-
-            if (used > 0) { /* once per buffer: move what is left to the front */
-                memmove(r->buffer, r->buffer + used, have - used);
-                have -= used;
-                used = 0;
-                want = READ_BYTES + r->max - have;
-            }
-            if (want > len - ret_span->read)
-                want = (size_t) (len - ret_span->read);
-            n = read_content(fd, x, from + ret_span->read, r->buffer + have, want);
-            if (n < 0)
-                ret_span->failed = errno;
-            else
-                ret_span->read += (uint64_t) n;
-            have += n > 0 ? (size_t) n : 0;
-            ended = n <= 0 || ret_span->read == len;
-        }
-        cut = dz_chunker_next(r->chunker, r->buffer + used, have - used, ended);
-        if (cut == 0)
-            break;
-        DZ_TRY(take_chunk(r, (dz_slice){ r->buffer + used, cut }, ret_span, err));
-        used += cut;
-    }
-    return DZ_OK;
-}
-
-void dz_span_identity(const struct dz_span *span, struct dz_hasher *h) {
-    for (size_t at = 0; at < span->chunks.len; at += 36)
-        dz_hasher_update(h, (dz_slice){ span->chunks.data + at, DZ_SHA256_BYTES });
-}
-
-dz_status dz_span_put(const struct dz_span *span, struct dz_content_builder *content, dz_err *err) {
-    dz_reader r = dz_reader_over(dz_buf_slice(&span->chunks));
-
-    while (dz_reader_left(&r) > 0) {
-        dz_id id;
-        memcpy(id.b, dz_read_bytes(&r, sizeof id.b).data, sizeof id.b);
-        DZ_TRY(dz_content_builder_add(content, &id, dz_read_le32(&r), err));
-    }
-    return DZ_OK;
+    return dz_cutter_span(r->cutter, &(struct dz_cutter_ends){ read_next, put_chunk, &reading },
+                          len, ret_span, err);
 }
 
 /* --- fields ----------------------------------------------------------------------------------- */

@@ -10,13 +10,8 @@
 
 #include <sys/stat.h>
 
-#include "crypto/hash.h"
-#include "guard/features.h"
-#include "store/chunker.h"
-#include "store/content.h"
+#include "intake/cut.h"
 #include "store/session.h"
-
-enum { DZ_SPAN = 16 << 20 };
 
 /* The data extents of a sparse file, for turning content offsets into file offsets. */
 struct dz_extent {
@@ -41,13 +36,8 @@ void dz_extents_cut(struct dz_extents *x, uint64_t content);
 /* Appends the field DZ_TAG_EXTENTS, if there are holes. */
 void dz_extents_put(const struct dz_extents *x, dz_buf *fields);
 
-/* What a span gave. */
-struct dz_span {
-    dz_buf chunks; /* rows: id (32), length (4) */
-    struct dz_features features;
-    uint64_t read; /* bytes; less than asked for when the file ended early */
-    int failed;    /* errno of a read that failed, or 0 */
-};
+/* Reads at most len content bytes at `from`, within one extent.  0 at the end, -1 with errno. */
+ssize_t dz_extents_read(int fd, const struct dz_extents *x, uint64_t from, uint8_t *to, size_t len);
 
 struct dz_file_reader;
 /* `chunker` and `lane` are borrowed until the reader is freed.  DZ_E_NOMEM. */
@@ -62,12 +52,6 @@ DZ_DEFINE_AUTO(dz_file_reader, dz_file_reader_free)
 dz_status dz_file_reader_span(struct dz_file_reader *r, int fd, const struct dz_extents *x,
                               uint64_t from, uint64_t len, struct dz_span *ret_span,
                               dz_err *err) DZ_MUST_CHECK;
-
-/* The identity of a whole content is the hash of its chunks' identities: the span's next. */
-void dz_span_identity(const struct dz_span *span, struct dz_hasher *h);
-/* Gives the span's chunks to the builder, whose errors these are. */
-dz_status dz_span_put(const struct dz_span *span, struct dz_content_builder *content,
-                      dz_err *err) DZ_MUST_CHECK;
 
 /* The keyed digest of a content, from its identity: SHA-256 over the chunks' identities. */
 void dz_content_digest(const uint8_t digest_key[32], const uint8_t content[DZ_SHA256_BYTES],

@@ -125,6 +125,8 @@ static dz_status put_features(struct dz_take_run *run, const dz_entry *e,
     size_t at = e->path.len;
 
     *ret_claimed = false;
+    if ((e->flags & DZ_ENTRY_UNREADABLE) && run->bytes == 0)
+        return DZ_OK; /* nothing is known of its bytes */
     if (run->seen) {
         while (at > 0 && e->path.data[at - 1] != '/')
             at--;
