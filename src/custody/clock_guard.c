@@ -160,18 +160,26 @@ static const char cache_name[] = "tick"; /* a sample's three members, a line eac
 /* False: there is none, or it is odd; then the log is asked. */
 static bool cached(struct dz_vault *v, struct dz_clock_sample *ret) {
     dz_autobuf dz_buf text = { 0 };
-    long long up, wall;
+    char *line, *end;
+    size_t len;
 
     *ret = (struct dz_clock_sample){ 0 };
     if (dz_read_file(v->cachefd, cache_name, 128, &text, NULL) != DZ_OK)
         return false;
     dz_buf_put_u8(&text, 0);
-    if (!dz_buf_ok(&text) ||
-        sscanf((const char *) text.data, "%36s\n%lld\n%lld\n", ret->boot, &up, &wall) != 3)
+    if (!dz_buf_ok(&text))
         return false;
-    ret->up_us = up;
-    ret->wall_us = wall;
-    return up >= 0 && up <= wall_max_us && wall >= 0 && wall <= wall_max_us;
+    line = (char *) text.data;
+    len = strcspn(line, "\n");
+    if (len >= sizeof ret->boot || line[len] != '\n')
+        return false;
+    memcpy(ret->boot, line, len);
+    ret->up_us = strtoll(line + len + 1, &end, 10);
+    if (*end != '\n')
+        return false;
+    ret->wall_us = strtoll(end + 1, &end, 10);
+    return *end == '\n' && ret->up_us >= 0 && ret->up_us <= wall_max_us && ret->wall_us >= 0 &&
+           ret->wall_us <= wall_max_us;
 }
 
 static dz_status tick_and_cache(struct dz_vault *v, int tmpfd, const struct dz_clock_sample *now,
