@@ -1,11 +1,11 @@
 #include "custody/prune.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 
+#include "core/dir.h"
 #include "core/hex.h"
 #include "core/os.h"
 #include "custody/action.h"
@@ -202,38 +202,37 @@ static dz_status note_all(struct prune *p, enum dz_leaf_kind kind, const char *e
     return DZ_OK;
 }
 
+struct dropping {
+    struct dz_vault *v;
+    struct dz_removed *removed;
+    bool dropped;
+};
+
+static dz_status drop_record(void *ctx, const char *name, dz_err *err) {
+    struct dropping *d = ctx;
+    uint8_t file[DZ_SHA256_BYTES];
+
+    if (!dz_unhex(name, strlen(name), file, sizeof file) || !dz_removed_snapshot(d->removed, file))
+        return DZ_OK;
+    d->dropped = true;
+    return dz_os->unlinkat(d->v->commitsfd, name, 0) < 0
+               ? DZ_FAIL_ERRNO(err, "removing a commit record")
+               : DZ_OK;
+}
+
 /* Records of snapshots that the log says are gone, of this run or of one that was cut off. */
 static dz_status drop_records(struct dz_vault *v, dz_err *err) {
     DZ_AUTO(dz_removed) removed = NULL;
-    bool dropped = false;
-    dz_status s = DZ_OK;
-    struct dirent *e;
-    int twin;
-    DIR *d;
+    struct dropping d = { .v = v };
+    dz_status s;
 
     (void) pthread_mutex_lock(&v->log_lock);
     s = dz_removed_read(v->log, &removed, err);
     (void) pthread_mutex_unlock(&v->log_lock);
     DZ_TRY(s);
-    twin = dz_os->openat(v->commitsfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    d = twin >= 0 ? fdopendir(twin) : NULL;
-    if (!d) {
-        if (twin >= 0)
-            (void) dz_os->close(twin);
-        return DZ_FAIL_ERRNO(err, "listing snapshots");
-    }
-    while (s == DZ_OK && (e = readdir(d))) {
-        uint8_t file[DZ_SHA256_BYTES];
-
-        if (!dz_unhex(e->d_name, strlen(e->d_name), file, sizeof file) ||
-            !dz_removed_snapshot(removed, file))
-            continue;
-        dropped = true;
-        if (dz_os->unlinkat(v->commitsfd, e->d_name, 0) < 0)
-            s = DZ_FAIL_ERRNO(err, "removing a commit record");
-    }
-    (void) closedir(d);
-    if (s == DZ_OK && dropped && dz_os->fsync(v->commitsfd) < 0)
+    d.removed = removed;
+    s = dz_dir_each(v->commitsfd, "commit records", drop_record, &d, err);
+    if (s == DZ_OK && d.dropped && dz_os->fsync(v->commitsfd) < 0)
         s = DZ_FAIL_ERRNO(err, "syncing the directory of commits");
     return s;
 }

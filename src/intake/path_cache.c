@@ -1,10 +1,10 @@
 #include "intake/path_cache.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 
+#include "core/dir.h"
 #include "core/durable.h"
 #include "core/hex.h"
 #include "store/packlist.h"
@@ -428,23 +428,24 @@ static bool lives(int cachefd, const char *name, const uint8_t *ids, size_t n) {
     return alive;
 }
 
-dz_status dz_path_caches_keep(struct dz_vault *v, const uint8_t *ids, size_t n, dz_err *err) {
-    int twin = dz_os->openat(v->cachefd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
-    dz_status s = DZ_OK;
-    struct dirent *e;
+struct keeping {
+    struct dz_vault *v;
+    const uint8_t *ids;
+    size_t n;
+};
 
-    if (!d) {
-        if (twin >= 0)
-            (void) dz_os->close(twin);
-        return DZ_FAIL_ERRNO(err, "listing caches");
-    }
-    while (s == DZ_OK && (e = readdir(d)))
-        if (strncmp(e->d_name, "path-", 5) == 0 && !lives(v->cachefd, e->d_name, ids, n) &&
-            dz_os->unlinkat(v->cachefd, e->d_name, 0) < 0 && errno != ENOENT)
-            s = DZ_FAIL_ERRNO(err, "dropping the path cache of a removed snapshot");
-    (void) closedir(d);
-    if (s == DZ_OK && dz_os->fsync(v->cachefd) < 0)
-        s = DZ_FAIL_ERRNO(err, "dropping path caches");
-    return s;
+static dz_status keep_or_drop(void *ctx, const char *name, dz_err *err) {
+    const struct keeping *k = ctx;
+
+    if (strncmp(name, "path-", 5) == 0 && !lives(k->v->cachefd, name, k->ids, k->n) &&
+        dz_os->unlinkat(k->v->cachefd, name, 0) < 0 && errno != ENOENT)
+        return DZ_FAIL_ERRNO(err, "dropping the path cache of a removed snapshot");
+    return DZ_OK;
+}
+
+dz_status dz_path_caches_keep(struct dz_vault *v, const uint8_t *ids, size_t n, dz_err *err) {
+    struct keeping k = { .v = v, .ids = ids, .n = n };
+
+    DZ_TRY(dz_dir_each(v->cachefd, "caches", keep_or_drop, &k, err));
+    return dz_os->fsync(v->cachefd) < 0 ? DZ_FAIL_ERRNO(err, "dropping path caches") : DZ_OK;
 }

@@ -1,11 +1,11 @@
 #include "intake/sent.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <sys/file.h>
 
+#include "core/dir.h"
 #include "core/hex.h"
 #include "core/os.h"
 #include "store/id_set.h"
@@ -46,22 +46,14 @@ static dz_status open_dir(int above, const char *name, bool make, int *ret_fd, d
     return DZ_OK;
 }
 
-static dz_status empty_dir(int dirfd, dz_err *err) {
-    int twin = dz_os->openat(dirfd, ".", DIR_FLAGS, 0);
-    DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
-    dz_status s = DZ_OK;
-    struct dirent *e;
+static dz_status forget_one(void *ctx, const char *name, dz_err *err) {
+    return name[0] != '.' && dz_os->unlinkat(*(const int *) ctx, name, 0) < 0
+               ? DZ_FAIL_ERRNO(err, "forgetting what a source has sent")
+               : DZ_OK;
+}
 
-    if (!d) {
-        if (twin >= 0)
-            (void) dz_os->close(twin);
-        return DZ_FAIL_ERRNO(err, "listing what a source has sent");
-    }
-    while (s == DZ_OK && (e = readdir(d)))
-        if (e->d_name[0] != '.' && dz_os->unlinkat(dirfd, e->d_name, 0) < 0)
-            s = DZ_FAIL_ERRNO(err, "forgetting what a source has sent");
-    (void) closedir(d);
-    return s;
+static dz_status empty_dir(int dirfd, dz_err *err) {
+    return dz_dir_each(dirfd, "what a source has sent", forget_one, &dirfd, err);
 }
 
 /* What cannot be opened is of no use, and a cache: it goes. */

@@ -1,12 +1,12 @@
 #include "store/index.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/buf.h"
+#include "core/dir.h"
 #include "core/hex.h"
 #include "core/os.h"
 #include "core/slice.h"
@@ -43,37 +43,23 @@ static int by_id(const void *a, const void *b) {
     return memcmp(a, b, DZ_INDEX_ID_LEN);
 }
 
+static dz_status add_run(void *ctx, const char *name, dz_err *err) {
+    struct listing *l = ctx;
+    uint8_t id[DZ_INDEX_ID_LEN];
+
+    if (!run_id_of(name, id))
+        return DZ_OK;
+    if (l->count == DZ_INDEX_MAX_RUNS)
+        return DZ_FAIL(err, DZ_E_LIMIT, "index: more than %d runs", DZ_INDEX_MAX_RUNS);
+    memcpy(l->id[l->count++], id, sizeof id);
+    return DZ_OK;
+}
+
 static dz_status list_runs(int dirfd, struct listing *l, dz_err *err) {
-    int fd = dz_os->openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    dz_status s = DZ_OK;
-    struct dirent *d;
-    DIR *dir;
-
-    if (fd < 0)
-        return DZ_FAIL_ERRNO(err, "index: opening its directory");
-    dir = fdopendir(fd);
-    if (!dir) {
-        s = DZ_FAIL_ERRNO(err, "index: listing its directory");
-        (void) dz_os->close(fd);
-        return s;
-    }
     l->count = 0;
-    for (errno = 0; s == DZ_OK && (d = readdir(dir)) != NULL; errno = 0) {
-        uint8_t id[DZ_INDEX_ID_LEN];
-
-        if (!run_id_of(d->d_name, id))
-            continue;
-        if (l->count == DZ_INDEX_MAX_RUNS)
-            s = DZ_FAIL(err, DZ_E_LIMIT, "index: more than %d runs", DZ_INDEX_MAX_RUNS);
-        else
-            memcpy(l->id[l->count++], id, sizeof id);
-    }
-    if (s == DZ_OK && errno != 0)
-        s = DZ_FAIL_ERRNO(err, "index: listing its directory");
-    (void) closedir(dir);
-    if (s == DZ_OK)
-        qsort(l->id, l->count, DZ_INDEX_ID_LEN, by_id);
-    return s;
+    DZ_TRY(dz_dir_each(dirfd, "the index", add_run, l, err));
+    qsort(l->id, l->count, DZ_INDEX_ID_LEN, by_id);
+    return DZ_OK;
 }
 
 /* Opens one run into idx; *ret_gone when its name has vanished. */

@@ -1,10 +1,7 @@
 #include "store/live.h"
 
-#include <dirent.h>
-#include <fcntl.h>
-
+#include "core/dir.h"
 #include "core/hex.h"
-#include "core/os.h"
 #include "store/fetch.h"
 #include "store/name_set.h"
 #include "store/reftree.h"
@@ -237,30 +234,14 @@ static dz_status walk_unnamed(struct visit *v, const uint8_t file[DZ_SHA256_BYTE
 }
 
 /* What stands in commits/: 32 bytes a record. */
-static dz_status list_records(struct dz_vault *v, dz_buf *ret_files, dz_err *err) {
-    int twin = dz_os->openat(v->commitsfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
-    dz_status s = DZ_OK;
-    struct dirent *e;
+static dz_status add_record(void *ctx, const char *name, dz_err *err) {
+    dz_buf *files = ctx;
+    dz_id file;
 
-    if (!d) {
-        s = DZ_FAIL_ERRNO(err, "listing commit records");
-        if (twin >= 0)
-            (void) dz_os->close(twin);
-        return s;
-    }
-    for (errno = 0; (e = readdir(d)); errno = 0) {
-        dz_id file;
-
-        if (dz_unhex(e->d_name, strlen(e->d_name), file.b, sizeof file.b))
-            dz_buf_put(ret_files, file.b, sizeof file.b);
-    }
-    if (errno)
-        s = DZ_FAIL_ERRNO(err, "listing commit records");
-    (void) closedir(d);
-    return s == DZ_OK && !dz_buf_ok(ret_files)
-               ? DZ_FAIL(err, DZ_E_NOMEM, "list of commit records: out of memory")
-               : s;
+    if (dz_unhex(name, strlen(name), file.b, sizeof file.b))
+        dz_buf_put(files, file.b, sizeof file.b);
+    return dz_buf_ok(files) ? DZ_OK
+                            : DZ_FAIL(err, DZ_E_NOMEM, "list of commit records: out of memory");
 }
 
 static dz_status walk_records(struct visit *v, const dz_buf *files, dz_err *err) {
@@ -298,7 +279,8 @@ dz_status dz_live_walk(struct dz_live *l, void (*progress)(void *ctx, uint64_t s
     dz_autobuf dz_buf files = { 0 };
     dz_status s;
 
-    DZ_TRY(list_records(l->vault, &files, err)); /* before the packs, which are durable earlier */
+    /* before the packs, which are durable earlier */
+    DZ_TRY(dz_dir_each(l->vault->commitsfd, "commit records", add_record, &files, err));
     DZ_TRY(refresh(l, err));
     dz_buf_clear(&l->parts->ids);
     DZ_TRY(dz_id_set_new(&v.named, err));

@@ -1,10 +1,10 @@
 #include "store/packlist.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
 
+#include "core/dir.h"
 #include "core/durable.h"
 #include "core/hex.h"
 
@@ -24,28 +24,12 @@ bool dz_packlist_has(const struct dz_packlist *l, const uint8_t pack[DZ_SHA256_B
     return l->n && bsearch(pack, l->ids, l->n, sizeof *l->ids, by_id);
 }
 
-static dz_status read_names(int packsfd, dz_buf *ids, dz_err *err) {
-    int twin = dz_os->openat(packsfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
-    struct dirent *e;
-    int failed;
+static dz_status add_name(void *ctx, const char *name, dz_err *err) {
+    dz_buf *ids = ctx;
+    dz_pack_id id;
 
-    if (!d) {
-        if (twin >= 0)
-            (void) dz_os->close(twin);
-        return DZ_FAIL_ERRNO(err, "listing packs");
-    }
-    for (errno = 0; (e = readdir(d)); errno = 0) {
-        dz_pack_id id;
-        if (dz_unhex(e->d_name, strlen(e->d_name), id.b, sizeof id.b))
-            dz_buf_put(ids, id.b, sizeof id.b);
-    }
-    failed = errno;
-    (void) closedir(d);
-    if (failed) {
-        errno = failed;
-        return DZ_FAIL_ERRNO(err, "listing packs");
-    }
+    if (dz_unhex(name, strlen(name), id.b, sizeof id.b))
+        dz_buf_put(ids, id.b, sizeof id.b);
     return dz_buf_ok(ids) ? DZ_OK : DZ_FAIL(err, DZ_E_NOMEM, "listing packs: out of memory");
 }
 
@@ -102,7 +86,7 @@ static dz_status list_all(struct dz_vault *v, struct dz_packlist *ret_list, dz_e
     dz_autobuf dz_buf ids = { 0 };
     struct dz_packlist l;
 
-    DZ_TRY(read_names(v->packsfd, &ids, err));
+    DZ_TRY(dz_dir_each(v->packsfd, "packs", add_name, &ids, err));
     l.n = ids.len / sizeof *l.ids;
     l.ids = calloc(l.n + 1, sizeof *l.ids);
     if (!l.ids)
@@ -240,16 +224,15 @@ void dz_catalog_close(struct dz_catalog *c) {
     *c = (struct dz_catalog){ 0 };
 }
 
-static void drop_all(int indexfd) {
-    int twin = dz_os->openat(indexfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
-    struct dirent *e;
+static dz_status drop_one(void *ctx, const char *name, dz_err *err) {
+    (void) err;
+    if (name[0] != '.')
+        (void) dz_os->unlinkat(*(const int *) ctx, name, 0);
+    return DZ_OK;
+}
 
-    while (d && (e = readdir(d)))
-        if (e->d_name[0] != '.')
-            (void) dz_os->unlinkat(indexfd, e->d_name, 0);
-    if (d)
-        (void) closedir(d);
+static void drop_all(int indexfd) {
+    DZ_IGNORE(dz_dir_each(indexfd, "the index", drop_one, &indexfd, NULL));
 }
 
 /* All packs, and those that were not found damaged. */

@@ -1,11 +1,11 @@
 #include "store/tlog.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/file.h>
 
+#include "core/dir.h"
 #include "core/durable.h"
 #include "crypto/note.h"
 
@@ -340,32 +340,29 @@ struct append {
     struct state *next; /* grows; becomes the log's state once its checkpoint is durable */
 };
 
+struct partials {
+    int dirfd;
+    unsigned keep;
+};
+
+static dz_status drop_wider(void *ctx, const char *name, dz_err *err) {
+    const struct partials *p = ctx;
+    char *end;
+    unsigned long width = strtoul(name, &end, 10);
+
+    if (name[0] < '1' || name[0] > '9' || *end != '\0' || width <= p->keep)
+        return DZ_OK;
+    return dz_os->unlinkat(p->dirfd, name, 0) < 0 && errno != ENOENT
+               ? DZ_FAIL_ERRNO(err, "log: removing a leftover partial tile")
+               : DZ_OK;
+}
+
 /* Removes the files of one .p directory that are wider than `keep`: leftovers of a crash, which
  * later would pass for tiles of this log.  The caller syncs the directory. */
 static dz_status sweep_partials(int dirfd, unsigned keep, dz_err *err) {
-    int fd = dz_os->openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *e;
+    struct partials p = { .dirfd = dirfd, .keep = keep };
 
-    if (!dir) {
-        dz_close_at(&fd);
-        return DZ_FAIL_ERRNO(err, "log: listing partial tiles");
-    }
-    while ((e = readdir(dir))) {
-        char *end;
-        unsigned long width = strtoul(e->d_name, &end, 10);
-
-        if (e->d_name[0] < '1' || e->d_name[0] > '9' || *end != '\0' || width <= keep)
-            continue;
-        if (dz_os->unlinkat(dirfd, e->d_name, 0) < 0 && errno != ENOENT) {
-            dz_status s = DZ_FAIL_ERRNO(err, "log: removing a leftover partial tile");
-
-            (void) closedir(dir);
-            return s;
-        }
-    }
-    (void) closedir(dir);
-    return DZ_OK;
+    return dz_dir_each(dirfd, "partial tiles", drop_wider, &p, err);
 }
 
 /* Opens the directory that holds the tile's file and gives the file's own name in *ret_name, a

@@ -1,12 +1,12 @@
 #include "store/vault.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <sys/file.h>
 
+#include "core/dir.h"
 #include "core/durable.h"
 #include "core/hex.h"
 #include "crypto/hash.h"
@@ -121,34 +121,24 @@ static dz_status sync_name(const char *path, int fd, dz_err *err) {
     return DZ_OK;
 }
 
+static dz_status must_be_nothing(void *ctx, const char *name, dz_err *err) {
+    (void) ctx;
+    return strcmp(name, "lost+found") == 0
+               ? DZ_OK
+               : DZ_FAIL(err, DZ_E_EXISTS,
+                         "the directory is not empty; a new vault wants an empty one");
+}
+
 static dz_status make_empty_dir(const char *path, int *ret_fd, dz_err *err) {
-    int fd, twin;
-    struct dirent *e;
-    bool empty = true;
     dz_status s;
-    DIR *d;
+    int fd;
 
     if (dz_os->mkdirat(AT_FDCWD, path, 0700) < 0 && errno != EEXIST)
         return DZ_FAIL_ERRNO(err, "making the vault's directory");
     DZ_TRY(open_dir(AT_FDCWD, path, &fd, err));
-    twin = dz_os->openat(fd, ".", DIR_FLAGS, 0);
-    d = twin >= 0 ? fdopendir(twin) : NULL;
-    if (!d) {
-        close_fd(&twin);
-        close_fd(&fd);
-        return DZ_FAIL_ERRNO(err, "reading the vault's directory");
-    }
-    while ((e = readdir(d)))
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 &&
-            strcmp(e->d_name, "lost+found") != 0)
-            empty = false;
-    (void) closedir(d);
-    if (!empty) {
-        close_fd(&fd);
-        return DZ_FAIL(err, DZ_E_EXISTS,
-                       "the directory is not empty; a new vault wants an empty one");
-    }
-    s = sync_name(path, fd, err);
+    s = dz_dir_each(fd, "the vault's directory", must_be_nothing, NULL, err);
+    if (s == DZ_OK)
+        s = sync_name(path, fd, err);
     if (s != DZ_OK) {
         close_fd(&fd);
         return s;

@@ -1,56 +1,43 @@
 /* Writers' directories: DIR/tmp/w-<hex>, each held by a lock as long as its writer lives. */
-#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/file.h>
 
+#include "core/dir.h"
 #include "core/os.h"
 #include "store/vault.h"
 
 enum { DIR_FLAGS = O_RDONLY | O_DIRECTORY | O_CLOEXEC };
 
+static dz_status drop_file(void *ctx, const char *name, dz_err *err) {
+    (void) err;
+    (void) dz_os->unlinkat(*(const int *) ctx, name, 0);
+    return DZ_OK;
+}
+
 static void sweep_one(int tmpfd, const char *name) {
-    int fd = dz_os->openat(tmpfd, name, DIR_FLAGS | O_NOFOLLOW, 0), twin;
-    struct dirent *e;
-    DIR *d;
+    int fd = dz_os->openat(tmpfd, name, DIR_FLAGS | O_NOFOLLOW, 0);
 
     if (fd < 0)
         return;
-    if (dz_os->flock(fd, LOCK_EX | LOCK_NB) < 0) { /* its writer lives */
-        (void) dz_os->close(fd);
-        return;
+    if (dz_os->flock(fd, LOCK_EX | LOCK_NB) == 0) { /* else its writer lives */
+        DZ_IGNORE(dz_dir_each(fd, "unfinished files", drop_file, &fd, NULL));
+        (void) dz_os->unlinkat(tmpfd, name, AT_REMOVEDIR);
     }
-    twin = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-    d = twin >= 0 ? fdopendir(twin) : NULL;
-    while (d && (e = readdir(d)))
-        if (e->d_name[0] != '.')
-            (void) dz_os->unlinkat(fd, e->d_name, 0);
-    if (d)
-        (void) closedir(d);
-    else if (twin >= 0)
-        (void) close(twin);
-    (void) dz_os->unlinkat(tmpfd, name, AT_REMOVEDIR);
     (void) dz_os->close(fd);
 }
 
-static void sweep(int tmpfd) {
-    int twin = dz_os->openat(tmpfd, ".", DIR_FLAGS, 0);
-    DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
-    struct dirent *e;
-
-    while (d && (e = readdir(d)))
-        if (e->d_name[0] == 'w' && e->d_name[1] == '-')
-            sweep_one(tmpfd, e->d_name);
-    if (d)
-        (void) closedir(d);
-    else
-        (void) dz_os->close(twin);
+static dz_status sweep_named(void *ctx, const char *name, dz_err *err) {
+    (void) err;
+    if (name[0] == 'w' && name[1] == '-')
+        sweep_one(*(const int *) ctx, name);
+    return DZ_OK;
 }
 
 dz_status dz_vault_tmp_make(struct dz_vault *v, char ret_name[DZ_VAULT_TMP_NAME], int *ret_fd,
                             dz_err *err) {
-    sweep(v->tmpfd);
+    DZ_IGNORE(dz_dir_each(v->tmpfd, "writers", sweep_named, &v->tmpfd, NULL));
     for (int tries = 0; tries < 16; tries++) {
         char name[DZ_VAULT_TMP_NAME];
         struct stat st;
@@ -96,30 +83,26 @@ bool dz_vault_writer_lives(struct dz_vault *v, const char *name) {
     return lives;
 }
 
+struct writers {
+    struct dz_vault *v;
+    const char *own;
+    dz_buf *names;
+};
+
+static dz_status add_writer(void *ctx, const char *name, dz_err *err) {
+    char padded[DZ_VAULT_TMP_NAME] = { 0 };
+    struct writers *w = ctx;
+
+    if (name[0] != 'w' || strlen(name) >= sizeof padded || strcmp(name, w->own) == 0 ||
+        !dz_vault_writer_lives(w->v, name))
+        return DZ_OK;
+    memcpy(padded, name, strlen(name));
+    dz_buf_put(w->names, padded, sizeof padded);
+    return dz_buf_ok(w->names) ? DZ_OK : DZ_FAIL(err, DZ_E_NOMEM, "list of writers: out of memory");
+}
+
 dz_status dz_vault_writers(struct dz_vault *v, const char *own, dz_buf *ret_names, dz_err *err) {
-    int twin = dz_os->openat(v->tmpfd, ".", DIR_FLAGS, 0);
-    DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
-    dz_status s = DZ_OK;
-    struct dirent *e;
+    struct writers w = { .v = v, .own = own, .names = ret_names };
 
-    if (!d) {
-        if (twin >= 0)
-            (void) dz_os->close(twin);
-        return DZ_FAIL_ERRNO(err, "listing writers");
-    }
-    for (errno = 0; (e = readdir(d)); errno = 0) {
-        char name[DZ_VAULT_TMP_NAME] = { 0 };
-
-        if (e->d_name[0] != 'w' || strlen(e->d_name) >= sizeof name || strcmp(e->d_name, own) == 0)
-            continue;
-        memcpy(name, e->d_name, strlen(e->d_name));
-        if (dz_vault_writer_lives(v, name))
-            dz_buf_put(ret_names, name, sizeof name);
-    }
-    if (errno)
-        s = DZ_FAIL_ERRNO(err, "listing writers");
-    (void) closedir(d);
-    return s == DZ_OK && !dz_buf_ok(ret_names)
-               ? DZ_FAIL(err, DZ_E_NOMEM, "list of writers: out of memory")
-               : s;
+    return dz_dir_each(v->tmpfd, "writers", add_writer, &w, err);
 }

@@ -1,9 +1,9 @@
 #include "store/verify.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "core/dir.h"
 #include "core/durable.h"
 #include "core/hex.h"
 #include "store/removed.h"
@@ -141,28 +141,6 @@ static int by_file(const void *a, const void *b) {
     return memcmp(a, b, DZ_SHA256_BYTES);
 }
 
-/* Calls `each` for every name in a directory of the vault. */
-static dz_status each_name(int dirfd, dz_status (*each)(void *ctx, const char *name, dz_err *err),
-                           void *ctx, dz_err *err) {
-    int twin = dz_os->openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    DIR *d = twin >= 0 ? fdopendir(twin) : NULL;
-    dz_status s = DZ_OK;
-    struct dirent *e;
-
-    if (!d) {
-        if (twin >= 0)
-            (void) dz_os->close(twin);
-        return DZ_FAIL_ERRNO(err, "listing a directory of the vault");
-    }
-    for (errno = 0; s == DZ_OK && (e = readdir(d)); errno = 0)
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            s = each(ctx, e->d_name, err);
-    if (s == DZ_OK && errno != 0)
-        s = DZ_FAIL_ERRNO(err, "listing a directory of the vault");
-    (void) closedir(d);
-    return s;
-}
-
 static dz_status each_commit_file(void *ctx, const char *name, dz_err *err) {
     struct gather *g = ctx;
     uint8_t file[DZ_SHA256_BYTES];
@@ -196,8 +174,8 @@ static dz_status gather_snapshots(struct dz_verify *x, struct gather *g, dz_err 
     DZ_TRY(s);
     if (g->files.len > 0)
         qsort(g->files.data, g->files.len / DZ_SHA256_BYTES, DZ_SHA256_BYTES, by_file);
-    DZ_TRY(each_name(x->v->commitsfd, each_commit_file, g, err));
-    return each_name(x->v->packsfd, each_pack_file, x, err);
+    DZ_TRY(dz_dir_each(x->v->commitsfd, "commits", each_commit_file, g, err));
+    return dz_dir_each(x->v->packsfd, "packs", each_pack_file, x, err);
 }
 
 static dz_status check_commits(struct dz_verify *x, dz_err *err) {
