@@ -61,28 +61,21 @@ static void take_tick(struct dz_clock_guard *g, const dz_ledger_leaf *leaf) {
     g->ticks++;
 }
 
-/* Copies a subject's line; false when it is too long. */
-static bool line_of(const struct dz_request *r, size_t at, char *to, size_t room) {
-    if (r->subject[at].len >= room)
-        return false;
-    memcpy(to, r->subject[at].data, r->subject[at].len);
-    to[r->subject[at].len] = '\0';
-    return true;
-}
-
 /* Operators have said which time it was when they were asked. */
 static void take_event(struct dz_clock_guard *g, const struct dz_quorum *q,
                        const dz_ledger_leaf *leaf) {
     const dz_ask *a = dz_quorum_approved(q, leaf->index);
-    char event[24], frozen[24], time[DZ_TIME_TEXT];
+    char frozen[24], time[DZ_TIME_TEXT];
     struct dz_clock_sample now;
+    dz_slice said;
     int64_t said_us;
 
     if (!g->frozen || !a || a->request.kind != DZ_REQUEST_UNFREEZE || !sample_of(leaf, &now))
         return;
+    said = dz_request_value(&a->request, "clock-now");
     (void) snprintf(frozen, sizeof frozen, "%llu", (unsigned long long) g->frozen_leaf);
-    if (!line_of(&a->request, DZ_UNFREEZE_EVENT, event, sizeof event) ||
-        strcmp(event, frozen) != 0 || !line_of(&a->request, DZ_UNFREEZE_NOW, time, sizeof time) ||
+    (void) snprintf(time, sizeof time, "%.*s", (int) said.len, (const char *) said.data);
+    if (!dz_request_says(&a->request, "event", frozen) || said.len >= sizeof time ||
         !dz_time_parse(time, &said_us) || said_us < 0 || said_us > wall_max_us)
         return;
     g->frozen = false;

@@ -5,7 +5,7 @@
 #include "core/hex.h"
 #include "custody/hold.h"
 
-/* What carries out a request.  Kinds without a leaf have no effect yet. */
+/* What carries out a request. */
 static const uint16_t effects[DZ_REQUEST_KIND_COUNT] = {
     [DZ_REQUEST_DELETE] = DZ_LEAF_PRUNE_INTENT,
     [DZ_REQUEST_POLICY] = DZ_LEAF_POLICY,
