@@ -24,6 +24,8 @@ static void refuse(struct dz_take *t, const struct dz_wire_refused *refused, con
     t->state.running = false;
     t->state.refused = *refused;
     t->state.why = *why;
+    if (t->run && refused->after_s > 0) /* no rule was broken: what came need not come again */
+        DZ_IGNORE(dz_take_run_keep(t->run, NULL));
     dz_take_run_free(DZ_TAKE(t->run));
     dz_wire_put_refused(&t->out, refused); /* without memory for it the end itself is the answer */
 }
@@ -83,6 +85,7 @@ static dz_status prove(struct dz_take *t, const struct dz_wire_begin *m, const c
 static void take_begin(struct dz_take *t, const struct dz_wire_begin *m) {
     char source[DZ_SOURCE_NAME_MAX + 1];
     struct dz_wire_ready ready;
+    struct dz_wire_refused refused = { 0 };
     struct dz_wire_done before;
     bool again = false;
     dz_err why = { 0 };
@@ -96,9 +99,11 @@ static void take_begin(struct dz_take *t, const struct dz_wire_begin *m) {
         return;
     }
     memcpy(t->state.source, source, sizeof source);
-    s = dz_take_run_new(t->how.vault, &t->how.limits, m, &t->run, &again, &before, &why);
+    s = dz_take_run_new(&t->how, m, &t->run, &again, &before, &refused, &why);
     if (s == DZ_E_BUSY) {
         refuse(t, &(struct dz_wire_refused){ .code = DZ_WIRE_BUSY, .after_s = BUSY_AFTER_S }, &why);
+    } else if (s != DZ_OK && refused.code) {
+        refuse(t, &refused, &why);
     } else if (s != DZ_OK) {
         refuse_code(t, DZ_WIRE_FAILED, &why);
     } else if (again) {

@@ -11,6 +11,7 @@
  * under way, 4 MiB before. */
 #pragma once
 
+#include "intake/quota.h"
 #include "intake/wire.h"
 #include "store/vault.h"
 
@@ -36,6 +37,7 @@ struct dz_take_how {
     void *ctx;
     bool wait; /* HELLO is answered when dz_take_admit() says so */
     struct dz_take_limits limits;
+    struct dz_quota_limits day;
 };
 
 /* How it stands with a connection. */

@@ -84,13 +84,30 @@ static void no_content(struct dz_take_run *run) {
     run->seen = true;
 }
 
+static dz_status take_of_day(struct dz_take_run *run, enum dz_wire_what what, uint64_t n,
+                             dz_err *err) {
+    bool fits;
+
+    DZ_TRY(dz_quota_take(run->quota, what, n, &fits, err));
+    if (fits)
+        return DZ_OK;
+    run->refused.number = (uint64_t) what;
+    run->refused.limit = dz_quota_limit(run->quota, what);
+    run->refused.after_s = dz_quota_left_s(run->quota);
+    return DZ_TAKE_REFUSE(run, DZ_WIRE_QUOTA, "the source's day is full");
+}
+
 static dz_status open_all(struct dz_take_run *run, const struct dz_wire_begin *begin,
-                          bool *ret_again, struct dz_wire_done *ret_done, dz_err *err) {
+                          const struct dz_quota_limits *day, bool *ret_again,
+                          struct dz_wire_done *ret_done, dz_err *err) {
     DZ_TRY(fill_commit(&run->commit, begin, err));
     DZ_TRY(snapshot_id(run->v, begin, run->commit.id, err));
     DZ_TRY(dz_session_begin(run->v, &run->session, err));
     /* from here on no other run of the source goes on: what was kept by now can be seen */
     DZ_TRY(dz_sent_open(run->v, run->commit.source, dz_session_tmp(run->session), &run->sent, err));
+    DZ_TRY(dz_quota_open(run->v, run->commit.source, dz_session_tmp(run->session), day, &run->quota,
+                         err));
+    DZ_TRY(take_of_day(run, DZ_WIRE_RUNS, 1, err));
     DZ_TRY(find_run(run->v, run->commit.id, ret_again, ret_done, err));
     if (*ret_again)
         return DZ_OK;
@@ -103,16 +120,22 @@ static dz_status open_all(struct dz_take_run *run, const struct dz_wire_begin *b
     return DZ_OK;
 }
 
-dz_status dz_take_run_new(struct dz_vault *v, const struct dz_take_limits *limits,
-                          const struct dz_wire_begin *begin, struct dz_take_run **ret_run,
-                          bool *ret_again, struct dz_wire_done *ret_done, dz_err *err) {
+dz_status dz_take_run_new(const struct dz_take_how *how, const struct dz_wire_begin *begin,
+                          struct dz_take_run **ret_run, bool *ret_again,
+                          struct dz_wire_done *ret_done, struct dz_wire_refused *ret_refused,
+                          dz_err *err) {
     DZ_AUTO(dz_take_run) run = calloc(1, sizeof *run);
+    dz_status s;
 
     if (!run)
         return DZ_FAIL(err, DZ_E_NOMEM, "run: out of memory");
-    run->v = v;
-    run->limits = *limits;
-    DZ_TRY(open_all(run, begin, ret_again, ret_done, err));
+    run->v = how->vault;
+    run->limits = how->limits;
+    s = open_all(run, begin, &how->day, ret_again, ret_done, err);
+    if (s != DZ_OK) {
+        *ret_refused = run->refused;
+        return s;
+    }
     *ret_run = DZ_TAKE(run);
     return DZ_OK;
 }
@@ -123,6 +146,7 @@ void dz_take_run_free(struct dz_take_run *run) {
     dz_hasher_free(run->hasher);
     dz_content_builder_free(run->content);
     dz_gather_close(&run->gather);
+    dz_quota_close(run->quota);
     dz_sent_free(run->sent); /* before the session, whose directory it uses */
     dz_session_free(run->session);
     dz_commit_release(&run->commit);
@@ -237,7 +261,9 @@ static dz_status count(struct dz_take_run *run, uint8_t type, size_t payload_len
         return DZ_TAKE_REFUSE(run, DZ_WIRE_LIMIT, "a run of more than %llu bytes",
                               (unsigned long long) run->limits.bytes);
     }
-    return DZ_OK;
+    if (type == DZ_WIRE_ENTRY)
+        DZ_TRY(take_of_day(run, DZ_WIRE_ENTRIES, 1, err));
+    return take_of_day(run, DZ_WIRE_BYTES, payload_len, err);
 }
 
 dz_status dz_take_run_message(struct dz_take_run *run, const struct dz_wire_message *m,

@@ -18,6 +18,7 @@ struct dz_take_run {
     struct dz_session *session;
     struct dz_lane *lane;
     struct dz_sent *sent;
+    struct dz_quota *quota;
     struct dz_gather gather;
     struct dz_commit commit;
     struct dz_content_builder *content;
@@ -39,10 +40,11 @@ struct dz_take_run {
 
 /* Takes the source's turn and begins.  *ret_again: a run of this id was kept; *ret_done is what it
  * was answered, and there is nothing to take.  The source is proven.
- * DZ_E_BUSY, DZ_E_IO, DZ_E_NOMEM, DZ_E_CORRUPT. */
-dz_status dz_take_run_new(struct dz_vault *v, const struct dz_take_limits *limits,
-                          const struct dz_wire_begin *begin, struct dz_take_run **ret_run,
-                          bool *ret_again, struct dz_wire_done *ret_done,
+ * DZ_E_POLICY (its day is full: *ret_refused says so), DZ_E_BUSY, DZ_E_IO, DZ_E_NOMEM,
+ * DZ_E_CORRUPT. */
+dz_status dz_take_run_new(const struct dz_take_how *how, const struct dz_wire_begin *begin,
+                          struct dz_take_run **ret_run, bool *ret_again,
+                          struct dz_wire_done *ret_done, struct dz_wire_refused *ret_refused,
                           dz_err *err) DZ_MUST_CHECK;
 void dz_take_run_free(struct dz_take_run *run); /* NULL is fine */
 DZ_DEFINE_AUTO(dz_take_run, dz_take_run_free)

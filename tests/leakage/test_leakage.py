@@ -119,7 +119,8 @@ def frames(data):
 # ---- the thief: what everybody sees ----
 KNOWN_FILES = [r"vault\.yaml", r"host\.key", r"packs/[0-9a-f]{64}", r"commits/[0-9a-f]{64}", r"index/[0-9a-f]{32}\.run",
                r"cache/path-[0-9a-f]{32}", r"cache/damaged", r"cache/tick",
-               r"cache/sent-[0-9a-f]{32}/(now|last)/[0-9a-f]{32}\.run", r"log/(checkpoint|lock)",
+               r"cache/sent-[0-9a-f]{32}/(now|last)/[0-9a-f]{32}\.run",
+               r"cache/quota-[0-9a-f]{32}", r"log/(checkpoint|lock)",
                r"log/tile/(\d|entries)/(x\d{3}/)*\d{3}(\.p/\d+)?"]
 
 
@@ -164,6 +165,8 @@ def thief(top, vault):
     sent = [data for name, data in bytes_of.items() if name.startswith("cache/sent-")]
     expect("a source that sends has a run", len(sent) == 1 and sent[0][:8] == b"DZINDEX\n")
     expect("it shows how many chunks there are", struct.unpack_from("<Q", sent[0], 64)[0] == 1)
+    counts = [data for name, data in bytes_of.items() if name.startswith("cache/quota-")]
+    expect("it shows what it brought today", len(counts) == 1 and struct.unpack_from("<3Q", counts[0], 72) == (0, 0, 1))
     seen.add("cache.sent")
     cache.sent = sent[0]
     seen.add("cache.counts")
