@@ -98,6 +98,20 @@ static json_t *approvals_json(const struct dz_quorum *q, const dz_ask *ask) {
     return list;
 }
 
+static json_t *snapshots_json(const struct dz_request *r) {
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < r->n_snapshots; i++) {
+        json_t *j = json_object();
+
+        for (size_t l = 0; l < DZ_REQUEST_LINES; l++)
+            (void) json_object_set_new(j, dz_request_line_name(l),
+                                       slice_json(r->snapshots[i].line[l]));
+        (void) json_array_append_new(list, j);
+    }
+    return list;
+}
+
 json_t *dz_ask_json(const struct dz_asks *a, const dz_ask *ask) {
     const struct dz_action *action = dz_action_of(ask->request.kind);
     const char *const *fields = dz_request_fields(ask->request.kind);
@@ -108,6 +122,8 @@ json_t *dz_ask_json(const struct dz_asks *a, const dz_ask *ask) {
     dz_hex(ask->request.id, sizeof ask->request.id, id);
     for (size_t i = 0; fields[i]; i++)
         (void) json_object_set_new(subject, fields[i], slice_json(ask->request.subject[i]));
+    if (ask->request.n_snapshots)
+        (void) json_object_set_new(subject, "snapshots", snapshots_json(&ask->request));
     (void) json_object_set_new(j, "request", json_string(id));
     (void) json_object_set_new(
         j, "kind", json_string(action ? action->word : dz_request_kind_name(ask->request.kind)));
@@ -139,6 +155,10 @@ static const char *state_text(enum dz_ask_state state) {
     return dz_text(texts[state]);
 }
 
+static void put_line(const char *name, dz_slice value) {
+    (void) printf("    %s: %.*s\n", name, (int) value.len, (const char *) value.data);
+}
+
 void dz_ask_put(const struct dz_asks *a, const dz_ask *ask) {
     const struct dz_request *r = &ask->request;
     const char *const *fields = dz_request_fields(r->kind);
@@ -152,8 +172,10 @@ void dz_ask_put(const struct dz_asks *a, const dz_ask *ask) {
                   dz_quorum_count(q, ask), q->needed, when);
     (void) putchar('\n');
     for (size_t i = 0; fields[i]; i++)
-        (void) printf("    %s: %.*s\n", fields[i], (int) r->subject[i].len,
-                      (const char *) r->subject[i].data);
+        put_line(fields[i], r->subject[i]);
+    for (size_t i = 0; i < r->n_snapshots; i++)
+        for (size_t l = 0; l < DZ_REQUEST_LINES; l++)
+            put_line(dz_request_line_name(l), r->snapshots[i].line[l]);
     (void) printf("    %.*s: %.*s\n", (int) r->asked_by.len, (const char *) r->asked_by.data,
                   (int) r->why.len, (const char *) r->why.data);
     for (size_t i = 0; i < q->n_approvals; i++) {

@@ -47,7 +47,7 @@ static int list(const struct dz_cli *cli, struct dz_vault *v) {
     for (size_t i = 0; i < c.ledger->n; i++) {
         const dz_ledger_leaf *leaf = &c.ledger->leaves[i];
 
-        if (leaf->kind != DZ_LEAF_HOLD || dz_hold_released(&c.quorum, leaf->index))
+        if (leaf->kind != DZ_LEAF_HOLD || dz_hold_ended(&c.quorum, leaf->index))
             continue;
         put(cli, leaf);
         shown++;

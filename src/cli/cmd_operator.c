@@ -49,7 +49,8 @@ static int list(const struct dz_asks *a) {
 
 /* `add NAME PUBKEY` and `remove NAME` are requests, too. */
 static int change(struct dz_asks *a, char **operands, bool add, const char *why, int64_t life_us) {
-    const struct dz_operands typed = { .what = operands[add ? 1 : 0],
+    const struct dz_operands typed = { .what = &operands[add ? 1 : 0],
+                                       .n = 1,
                                        .name = add ? operands[0] : NULL };
     const struct dz_action *action =
         dz_action_of(add ? DZ_REQUEST_OPERATOR_ADD : DZ_REQUEST_OPERATOR_REMOVE);

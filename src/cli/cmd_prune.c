@@ -6,6 +6,7 @@
 #include "cli/progress.h"
 #include "cli/table.h"
 #include "core/clock.h"
+#include "core/hex.h"
 #include "custody/prune.h"
 #include "custody/survey.h"
 #include "intake/path_cache.h"
@@ -23,7 +24,7 @@ const struct dz_option dz_prune_options[] = {
 
 static const char *const reasons[] = {
     [DZ_RETENTION_EXPIRES] = N_("EXPIRES"),
-    [DZ_RETENTION_APPROVED] = N_("GOES: operators approved its deletion"),
+    [DZ_RETENTION_APPROVED] = N_("GOES before its time"),
     [DZ_RETENTION_UNREADABLE] = N_("kept: its record is missing or damaged (dozo verify)"),
     [DZ_RETENTION_HELD] = N_("kept: held (dozo hold)"),
     [DZ_RETENTION_ALARM] = N_("kept: an alarm, or the last one before it"),
@@ -38,9 +39,10 @@ static const char *const reasons[] = {
 static void put_row(const struct dz_cli *cli, const dz_survey_row *row) {
     bool readable = row->fate.why != DZ_RETENTION_UNREADABLE;
     bool expires = dz_retention_goes(row->fate.why);
-    char id[DZ_SNAPSHOT_ID_TEXT], when[DZ_WHEN_TEXT];
+    char id[DZ_SNAPSHOT_ID_TEXT], when[DZ_WHEN_TEXT], request[2 * 32 + 1];
 
     dz_snapshot_id_text(row->id, id);
+    dz_hex(row->request, sizeof row->request, request);
     if (cli->json) {
         json_t *j = json_object();
 
@@ -52,6 +54,8 @@ static void put_row(const struct dz_cli *cli, const dz_survey_row *row) {
         (void) json_object_set_new(j, "leaf", dz_json_count(row->leaf));
         (void) json_object_set_new(j, "decision", json_string(expires ? "expires" : "keep"));
         (void) json_object_set_new(j, "reason", json_string(dz_retention_name(row->fate.why)));
+        (void) json_object_set_new(j, "request",
+                                   row->fate.approved ? json_string(request) : json_null());
         dz_json_put(j);
         return;
     }
@@ -59,18 +63,24 @@ static void put_row(const struct dz_cli *cli, const dz_survey_row *row) {
     (void) printf("%.12s  %s  ", readable ? id : "?           ",
                   readable ? when : "?                  ");
     dz_put_padded(stdout, row->source, 20);
-    (void) printf(" %s\n", dz_text(reasons[row->fate.why]));
+    (void) printf(" %s", dz_text(reasons[row->fate.why]));
+    if (row->fate.approved)
+        (void) printf(T_(" (early deletion approved by request %.12s)"), request);
+    (void) putchar('\n');
 }
 
-/* The vault's own time as it is now. */
-static dz_status trusted_now(struct dz_vault *v, int64_t *ret_us, bool *ret_frozen, dz_err *err) {
-    struct dz_clock_sample now;
-    struct dz_clock_guard g;
+/* As of the vault's own time. */
+static dz_status survey_now(struct dz_vault *v, struct dz_survey *ret, int64_t *ret_us,
+                            bool *ret_frozen, dz_err *err) {
+    struct dz_custody c = { .v = v };
+    dz_status s = dz_custody_read(&c, err);
 
-    DZ_TRY(dz_clock_guard_of(v, &g, err));
-    dz_clock_sample(&now);
-    *ret_us = dz_clock_guard_at(&g, &now, ret_frozen);
-    return DZ_OK;
+    if (s == DZ_OK) {
+        *ret_us = dz_clock_guard_now(c.ledger, &c.quorum, ret_frozen);
+        s = dz_survey_of(&c, *ret_us, NULL, ret, err);
+    }
+    dz_custody_release(&c);
+    return s;
 }
 
 static int explain(const struct dz_cli *cli, struct dz_vault *v, const char *source) {
@@ -81,8 +91,7 @@ static int explain(const struct dz_cli *cli, struct dz_vault *v, const char *sou
     int64_t now_us;
     bool frozen;
 
-    if (trusted_now(v, &now_us, &frozen, &err) != DZ_OK ||
-        dz_survey_read(v, now_us, &survey, &err) != DZ_OK) {
+    if (survey_now(v, &survey, &now_us, &frozen, &err) != DZ_OK) {
         dz_survey_release(&survey);
         return dz_cli_fail(&err);
     }

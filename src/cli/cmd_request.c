@@ -29,8 +29,8 @@ static int unknown(const struct dz_cli *cli, const char *word) {
                ? dz_cli_usage(cli, T_("there is no request %s; did you mean %s?"), word, nearest)
                : dz_cli_usage(cli, T_("there is no request %s"), word);
     for (const struct dz_action *a = dz_actions; a->word; a++)
-        dz_say_next("%s%s%s: %s", a->word, a->operand ? " " : "", a->operand ? a->operand : "",
-                    dz_text(a->summary));
+        dz_say_next("%s%s%s%s: %s", a->word, a->operand ? " " : "", a->operand ? a->operand : "",
+                    a->several ? "..." : "", dz_text(a->summary));
     return code;
 }
 
@@ -56,15 +56,19 @@ int dz_cmd_request(struct dz_cli *cli, int argc, char **argv) {
     action = dz_action_find(argv[optind]);
     if (!action)
         return unknown(cli, argv[optind]);
-    if (action->operand && argc - optind != 2)
-        return dz_cli_usage(cli, T_("%s wants one operand: %s"), action->word, action->operand);
+    if (action->operand && (argc - optind < 2 || (argc - optind > 2 && !action->several)))
+        return dz_cli_usage(cli,
+                            action->several ? T_("%s wants one or more operands: %s")
+                                            : T_("%s wants one operand: %s"),
+                            action->word, action->operand);
     if (!action->operand && argc - optind != 1)
         return dz_cli_usage(cli, T_("%s wants no operand"), action->word);
     if (!why)
         return dz_cli_usage(cli, T_("--why is needed: whoever approves reads it"));
     if (typed.name && action->kind != DZ_REQUEST_OPERATOR_ADD)
         return dz_cli_usage(cli, T_("--name belongs to operator-add"));
-    typed.what = action->operand ? argv[optind + 1] : NULL;
+    typed.what = argv + optind + 1;
+    typed.n = (size_t) (argc - optind - 1);
     code = dz_asks_open(cli, true, &a);
     if (code != DZ_EXIT_OK)
         return code;

@@ -8,6 +8,8 @@
 #include "core/durable.h"
 #include "core/hex.h"
 #include "crypto/note.h"
+#include "custody/clock_guard.h"
+#include "custody/survey.h"
 #include "custody/witness.h"
 
 enum { OPT_SOURCE = DZ_OPT_FIRST, OPT_CHECKPOINT };
@@ -23,10 +25,21 @@ struct listing {
     bool json;
     const char *source;
     uint64_t shown, damaged;
-    uint64_t witnessed; /* leaves below this one */
+    uint64_t witnessed;      /* leaves below this one */
+    struct dz_survey survey; /* only if operators approved some deletion */
 };
 
-static void put_json(const struct dz_snapshot *snap, bool witnessed) {
+/* "2f9c01...": the request by which it goes before its time, or an empty text. */
+static void early(const struct listing *l, const struct dz_snapshot *snap,
+                  char ret_request[2 * 32 + 1]) {
+    const dz_survey_row *row = dz_survey_find(&l->survey, snap->file);
+
+    ret_request[0] = '\0';
+    if (row && row->fate.why == DZ_RETENTION_APPROVED)
+        dz_hex(row->request, sizeof row->request, ret_request);
+}
+
+static void put_json(const struct dz_snapshot *snap, bool witnessed, const char *request) {
     const struct dz_commit *c = &snap->commit;
     char id[DZ_SNAPSHOT_ID_TEXT];
     json_t *j = json_object();
@@ -45,10 +58,11 @@ static void put_json(const struct dz_snapshot *snap, bool witnessed) {
     (void) json_object_set_new(j, "errors", dz_json_count(c->errors));
     (void) json_object_set_new(j, "leaf", dz_json_count(snap->leaf));
     (void) json_object_set_new(j, "witnessed", json_boolean(witnessed));
+    (void) json_object_set_new(j, "deletion", request[0] ? json_string(request) : json_null());
     dz_json_put(j);
 }
 
-static void put_row(const struct dz_snapshot *snap, bool witnessed) {
+static void put_row(const struct dz_snapshot *snap, bool witnessed, const char *request) {
     const struct dz_commit *c = &snap->commit;
     char id[DZ_SNAPSHOT_ID_TEXT], when[DZ_WHEN_TEXT];
     char bytes[DZ_SIZE_TEXT], fresh[DZ_SIZE_TEXT], stored[DZ_SIZE_TEXT];
@@ -67,6 +81,8 @@ static void put_row(const struct dz_snapshot *snap, bool witnessed) {
         (void) printf(T_("  %llu alarms"), (unsigned long long) c->alarms);
     if (!witnessed)
         (void) printf("  %s", T_("not witnessed"));
+    if (request[0])
+        (void) printf(T_("  early deletion approved by request %.12s"), request);
     (void) putchar('\n');
 }
 
@@ -84,6 +100,7 @@ static void put_head(void) {
 static dz_status each(void *ctx, const struct dz_snapshot *snap, dz_status status,
                       const dz_err *why, dz_err *err) {
     struct listing *l = ctx;
+    char request[2 * 32 + 1];
 
     (void) err;
     if (status != DZ_OK) { /* the log says there was one: it is never passed over in silence */
@@ -93,12 +110,13 @@ static dz_status each(void *ctx, const struct dz_snapshot *snap, dz_status statu
     }
     if (l->source && strcmp(l->source, snap->commit.source) != 0)
         return DZ_OK;
+    early(l, snap, request);
     if (l->json) {
-        put_json(snap, snap->leaf < l->witnessed);
+        put_json(snap, snap->leaf < l->witnessed, request);
     } else {
         if (l->shown == 0)
             put_head();
-        put_row(snap, snap->leaf < l->witnessed);
+        put_row(snap, snap->leaf < l->witnessed, request);
     }
     l->shown++;
     return DZ_OK;
@@ -139,6 +157,20 @@ static int find_witnessed(struct dz_vault *v, const char *file, struct listing *
     return DZ_EXIT_FOUND;
 }
 
+/* What goes before its time.  Others wait for `dozo prune --dry-run` to say what is of them. */
+static dz_status find_deletions(struct dz_vault *v, struct dz_survey *ret, dz_err *err) {
+    struct dz_custody c = { .v = v };
+    dz_status s = dz_custody_read(&c, err);
+    bool some = false, frozen;
+
+    for (size_t i = 0; s == DZ_OK && i < c.quorum.n_asks; i++)
+        some |= c.quorum.asks[i].done && c.quorum.asks[i].request.kind == DZ_REQUEST_DELETE;
+    if (some)
+        s = dz_survey_of(&c, dz_clock_guard_now(c.ledger, &c.quorum, &frozen), NULL, ret, err);
+    dz_custody_release(&c);
+    return s;
+}
+
 int dz_cmd_snapshots(struct dz_cli *cli, int argc, char **argv) {
     DZ_AUTO(dz_vault) v = NULL;
     struct listing l = { 0 };
@@ -159,8 +191,12 @@ int dz_cmd_snapshots(struct dz_cli *cli, int argc, char **argv) {
     code = find_witnessed(v, checkpoint, &l);
     if (code != DZ_EXIT_OK)
         return code;
-    if (dz_snapshots_each(v, each, &l, &err) != DZ_OK)
-        return dz_cli_fail(&err);
+    if (find_deletions(v, &l.survey, &err) != DZ_OK ||
+        dz_snapshots_each(v, each, &l, &err) != DZ_OK)
+        code = dz_cli_fail(&err);
+    dz_survey_release(&l.survey);
+    if (code != DZ_EXIT_OK)
+        return code;
     if (l.shown == 0 && !cli->json && !cli->quiet)
         dz_say(l.source ? T_("no snapshot of this source") : T_("no snapshot yet"));
     return l.damaged ? DZ_EXIT_FOUND : DZ_EXIT_OK;

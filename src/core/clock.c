@@ -48,6 +48,15 @@ void dz_time_text(int64_t us, char ret_text[DZ_TIME_TEXT]) {
     (void) snprintf(ret_text + n, DZ_TIME_TEXT - n, "%.3s:%s", zone, zone + 3);
 }
 
+void dz_time_utc_text(int64_t us, char ret_text[DZ_TIME_UTC_TEXT]) {
+    time_t t = (time_t) (us / 1000000 - (us % 1000000 < 0));
+    struct tm tm;
+
+    if (!gmtime_r(&t, &tm) || strftime(ret_text, DZ_TIME_UTC_TEXT, "%Y-%m-%dT%H:%M:%SZ", &tm) !=
+                                  strlen("2026-11-22T00:30:00Z"))
+        ret_text[0] = '\0';
+}
+
 static const char *zone_of(const char *p, int *ret_seconds, bool *ret_given) {
     int sign, hours, minutes, used = 0;
 

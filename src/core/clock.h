@@ -24,6 +24,10 @@ void dz_clock_sample(struct dz_clock_sample *ret);
 enum { DZ_TIME_TEXT = 40 };
 void dz_time_text(int64_t us, char ret_text[DZ_TIME_TEXT]);
 
+/* "2026-11-22T00:30:00Z", whole seconds, and NUL; empty beyond the year 9999. */
+enum { DZ_TIME_UTC_TEXT = 24 };
+void dz_time_utc_text(int64_t us, char ret_text[DZ_TIME_UTC_TEXT]);
+
 /* Reads ISO 8601: YYYY-MM-DD[THH:MM[:SS[.frac]]][Z|+HH:MM|+HHMM]; without a zone it is local time.
  * False when `text` is anything else. */
 bool dz_time_parse(const char *text, int64_t *ret_us);

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <time.h>
 
 #include "core/clock.h"
 #include "core/durable.h"
@@ -50,6 +49,9 @@ dz_status dz_custody_read(struct dz_custody *c, dz_err *err) {
 void dz_subject_release(struct dz_subject *s) {
     for (size_t i = 0; i < DZ_REQUEST_SUBJECT_MAX; i++)
         dz_buf_release(&s->line[i]);
+    for (size_t i = 0; i < DZ_REQUEST_SNAPSHOTS_MAX; i++)
+        for (size_t l = 0; l < DZ_REQUEST_LINES; l++)
+            dz_buf_release(&s->snapshot[i][l]);
 }
 
 /* --- operators -------------------------------------------------------------------------------- */
@@ -116,7 +118,7 @@ static dz_status describe_add(const struct dz_custody *c, const struct dz_operan
     const char *name;
     dz_ssh_key key;
 
-    DZ_TRY(read_key(typed->what, &key, &in_file, err));
+    DZ_TRY(read_key(typed->what[0], &key, &in_file, err));
     name = typed->name ? typed->name : in_file;
     if (!dz_operator_name_ok(slice_of(name)))
         return DZ_FAIL(err, DZ_E_USAGE,
@@ -129,11 +131,11 @@ static dz_status describe_add(const struct dz_custody *c, const struct dz_operan
 
 static dz_status describe_remove(const struct dz_custody *c, const struct dz_operands *typed,
                                  struct dz_subject *ret, dz_err *err) {
-    const dz_operator *o = dz_quorum_find(&c->quorum, typed->what);
+    const dz_operator *o = dz_quorum_find(&c->quorum, typed->what[0]);
 
     if (!o)
         return DZ_FAIL(err, DZ_E_NOT_FOUND, "no operator has the name or fingerprint %.80s",
-                       typed->what);
+                       typed->what[0]);
     put_operator(ret, o->name, &o->key);
     dz_quorum_afterwards(&c->quorum, o, NULL, &ret->line[AFTERWARDS]);
     return DZ_OK;
@@ -159,14 +161,13 @@ static dz_status frozen_clock(const struct dz_custody *c, struct dz_clock_guard 
 
 static dz_status describe_unfreeze(const struct dz_custody *c, const struct dz_operands *typed,
                                    struct dz_subject *ret, dz_err *err) {
-    time_t now = (time_t) (dz_now_us() / 1000000);
+    char stood[DZ_TIME_TEXT], text[DZ_TIME_UTC_TEXT];
     struct dz_clock_guard g;
-    char stood[DZ_TIME_TEXT], text[32];
-    struct tm tm;
 
     (void) typed;
     DZ_TRY(frozen_clock(c, &g, err));
-    if (!gmtime_r(&now, &tm) || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+    dz_time_utc_text(dz_now_us(), text);
+    if (text[0] == '\0')
         return DZ_FAIL(err, DZ_E_USAGE, "the clock of this host shows no time at all");
     dz_time_text(g.trusted_us, stood);
     dz_buf_printf(&ret->line[DZ_UNFREEZE_EVENT], "%llu", (unsigned long long) g.frozen_leaf);
@@ -192,22 +193,24 @@ static dz_status note_unfreeze(struct dz_custody *c, int tmpfd, const dz_ask *a,
 /* --- the table -------------------------------------------------------------------------------- */
 
 const struct dz_action dz_actions[] = {
-    { "operator-add", "KEYFILE", N_("somebody more may approve"), DZ_REQUEST_OPERATOR_ADD,
+    { "operator-add", "KEYFILE", N_("somebody more may approve"), DZ_REQUEST_OPERATOR_ADD, false,
       describe_add, note_effect },
     { "operator-remove", "FINGERPRINT", N_("an operator may no longer approve"),
-      DZ_REQUEST_OPERATOR_REMOVE, describe_remove, note_effect },
-    { "delete-snapshot", "SNAPSHOT", N_("a snapshot goes before its time, a week from then"),
-      DZ_REQUEST_DELETE, dz_describe_delete, dz_carry_out_delete },
+      DZ_REQUEST_OPERATOR_REMOVE, false, describe_remove, note_effect },
+    { "delete-snapshot", "SNAPSHOT", N_("snapshots go before their time, a week from then"),
+      DZ_REQUEST_DELETE, true, dz_describe_delete, dz_carry_out_delete },
     { "loosen-policy", "SOURCE,RULE=N,...", N_("a source's snapshots are kept for a shorter time"),
-      DZ_REQUEST_POLICY, dz_describe_loosen, dz_carry_out_loosen },
-    { "release-hold", "LEAF", N_("a hold ends"), DZ_REQUEST_RELEASE, dz_describe_release,
+      DZ_REQUEST_POLICY, false, dz_describe_loosen, dz_carry_out_loosen },
+    { "release-hold", "LEAF", N_("a hold ends"), DZ_REQUEST_RELEASE, false, dz_describe_release,
       dz_carry_out_release },
     { "unfreeze-clock", NULL, N_("the clock is right again, and snapshots may expire"),
-      DZ_REQUEST_UNFREEZE, describe_unfreeze, note_unfreeze },
+      DZ_REQUEST_UNFREEZE, false, describe_unfreeze, note_unfreeze },
     { 0 },
 };
 
 const struct dz_action *dz_action_find(const char *word) {
+    if (strcmp(word, "delete") == 0)
+        return dz_action_of(DZ_REQUEST_DELETE);
     for (const struct dz_action *a = dz_actions; a->word; a++)
         if (strcmp(a->word, word) == 0)
             return a;
@@ -223,18 +226,32 @@ const struct dz_action *dz_action_of(enum dz_request_kind kind) {
 
 /* --- asking, approving, carrying out ---------------------------------------------------------- */
 
+/* Borrowed as a string; NULL when memory ran out. */
+static const char *string_of(dz_buf *line) {
+    dz_buf_put_u8(line, 0);
+    return dz_buf_ok(line) ? (const char *) line->data : NULL;
+}
+
+static bool name_all(enum dz_request_kind kind, struct dz_subject *s, struct dz_request_new *n) {
+    bool good = true;
+
+    for (size_t i = 0; dz_request_fields(kind)[i]; i++)
+        good &= (n->subject[i] = string_of(&s->line[i])) != NULL;
+    n->n_snapshots = s->n_snapshots;
+    for (size_t i = 0; i < s->n_snapshots; i++)
+        for (size_t l = 0; l < DZ_REQUEST_LINES; l++)
+            good &= (n->snapshots[i][l] = string_of(&s->snapshot[i][l])) != NULL;
+    return good;
+}
+
 static dz_status make(struct dz_custody *c, const struct dz_action *action,
                       const struct dz_operands *typed, struct dz_request_new *n,
                       struct dz_request *ret, dz_err *err) {
     struct dz_subject subject = { 0 };
     dz_status s = action->describe(c, typed, &subject, err);
 
-    for (size_t i = 0; s == DZ_OK && dz_request_fields(action->kind)[i]; i++) {
-        dz_buf_put_u8(&subject.line[i], 0);
-        if (!dz_buf_ok(&subject.line[i]))
-            s = DZ_FAIL(err, DZ_E_NOMEM, "request: out of memory");
-        n->subject[i] = (const char *) subject.line[i].data;
-    }
+    if (s == DZ_OK && !name_all(action->kind, &subject, n))
+        s = DZ_FAIL(err, DZ_E_NOMEM, "request: out of memory");
     if (s == DZ_OK)
         s = dz_request_make(n, ret, err);
     dz_subject_release(&subject);

@@ -29,13 +29,16 @@ void dz_custody_release(struct dz_custody *c); /* but not the vault; a zeroed on
 
 /* What the asker typed. */
 struct dz_operands {
-    const char *what; /* the row's operand */
+    char *const *what; /* the row's operands, at least one if it has any */
+    size_t n;
     const char *name; /* what a new operator is to be called; NULL: as in the key's file */
 };
 
-/* The lines of a subject; NUL-terminated. */
+/* The lines of a subject, without newlines. */
 struct dz_subject {
     dz_buf line[DZ_REQUEST_SUBJECT_MAX];
+    dz_buf snapshot[DZ_REQUEST_SNAPSHOTS_MAX][DZ_REQUEST_LINES];
+    size_t n_snapshots;
 };
 void dz_subject_release(struct dz_subject *s);
 
@@ -44,6 +47,7 @@ struct dz_action {
     const char *operand; /* "KEYFILE"; NULL: takes none */
     const char *summary; /* N_() */
     enum dz_request_kind kind;
+    bool several; /* takes more than one operand */
     /* Fills in the subject's lines: what is, and what would be. */
     dz_status (*describe)(const struct dz_custody *c, const struct dz_operands *typed,
                           struct dz_subject *ret, dz_err *err);
@@ -52,6 +56,7 @@ struct dz_action {
                            dz_err *err);
 };
 extern const struct dz_action dz_actions[]; /* ends with a zeroed row */
+/* By its word; `delete` will do for `delete-snapshot`. */
 const struct dz_action *dz_action_find(const char *word);
 const struct dz_action *dz_action_of(enum dz_request_kind kind); /* NULL: no effect yet */
 

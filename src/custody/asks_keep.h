@@ -1,6 +1,6 @@
 /* custody/asks_keep.h -- what can be asked about keeping: rows of the table of custody/action.h.
  *
- * delete-snapshot SNAPSHOT          it is announced at once, and goes a week later as all do
+ * delete-snapshot SNAPSHOT...       they are announced at once, and go a week later as all do
  * loosen-policy SOURCE,RULE=N,...   the rules of a source, each only if it is named
  * release-hold LEAF                 the hold that this leaf of the log made */
 #pragma once

@@ -101,7 +101,8 @@ void dz_clock_guard_read(const struct dz_ledger *ledger, const struct dz_quorum 
         dz_clock_guard_take(ret, q, &ledger->leaves[i]);
 }
 
-dz_status dz_clock_guard_of(struct dz_vault *v, struct dz_clock_guard *ret, dz_err *err) {
+/* The same, of a vault's log as it is. */
+static dz_status guard_of(struct dz_vault *v, struct dz_clock_guard *ret, dz_err *err) {
     DZ_AUTO(dz_ledger) ledger = NULL;
     struct dz_quorum q = { 0 };
 
@@ -120,6 +121,16 @@ int64_t dz_clock_guard_at(const struct dz_clock_guard *g, const struct dz_clock_
     return g->trusted_us + (*ret_frozen || g->ticks == 0 ? 0 : passed);
 }
 
+int64_t dz_clock_guard_now(const struct dz_ledger *ledger, const struct dz_quorum *q,
+                           bool *ret_frozen) {
+    struct dz_clock_sample now;
+    struct dz_clock_guard g;
+
+    dz_clock_guard_read(ledger, q, &g);
+    dz_clock_sample(&now);
+    return dz_clock_guard_at(&g, &now, ret_frozen);
+}
+
 json_t *dz_clock_sample_text(const struct dz_clock_sample *s) {
     return json_pack("{s:s,s:I,s:I}", "boot", s->boot, "up_us", (json_int_t) s->up_us, "wall_us",
                      (json_int_t) s->wall_us);
@@ -131,7 +142,7 @@ dz_status dz_clock_tick(struct dz_vault *v, int tmpfd, const struct dz_clock_sam
     int64_t passed = 0;
     bool fine;
 
-    DZ_TRY(dz_clock_guard_of(v, &g, err));
+    DZ_TRY(guard_of(v, &g, err));
     fine = g.ticks == 0 || agrees(&g.last, now, &passed);
     if (!g.frozen && (g.ticks == 0 || !fine || strcmp(g.last.boot, now->boot) != 0 ||
                       passed >= every_s * second_us)) {
@@ -143,7 +154,7 @@ dz_status dz_clock_tick(struct dz_vault *v, int tmpfd, const struct dz_clock_sam
                                  "until operators say that the time is right",
                                  err));
     }
-    return ret ? dz_clock_guard_of(v, ret, err) : DZ_OK;
+    return ret ? guard_of(v, ret, err) : DZ_OK;
 }
 
 /* --- every now and then ----------------------------------------------------------------------- */

@@ -35,14 +35,15 @@ void dz_clock_guard_take(struct dz_clock_guard *g, const struct dz_quorum *q,
 /* All of a ledger. */
 void dz_clock_guard_read(const struct dz_ledger *ledger, const struct dz_quorum *q,
                          struct dz_clock_guard *ret);
-/* The same, of a vault's log as it is.  As dz_ledger_read(), dz_quorum_read(). */
-dz_status dz_clock_guard_of(struct dz_vault *v, struct dz_clock_guard *ret,
-                            dz_err *err) DZ_MUST_CHECK;
 
 /* What the trusted time would be with a tick now.  *ret_frozen: there is none, the clocks jumped.
  */
 int64_t dz_clock_guard_at(const struct dz_clock_guard *g, const struct dz_clock_sample *now,
                           bool *ret_frozen);
+
+/* What the trusted time is, by the clocks of now. */
+int64_t dz_clock_guard_now(const struct dz_ledger *ledger, const struct dz_quorum *q,
+                           bool *ret_frozen);
 
 /* The text of a leaf that holds a sample; NULL: out of memory. */
 json_t *dz_clock_sample_text(const struct dz_clock_sample *s);

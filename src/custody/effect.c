@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 
-#include "core/hex.h"
 #include "custody/hold.h"
 
 /* What carries out a request. */
@@ -154,25 +153,14 @@ static void change_rules(struct dz_quorum *q, const struct dz_request *r, uint64
         dz_policies_set(&q->policies, source, &to, leaf);
 }
 
-/* --- snapshots and holds ---------------------------------------------------------------------- */
-
-/* Whether the leaf names the commit record of the text, and no other. */
-static bool says_commit(const struct dz_request *r, const dz_ledger_leaf *leaf) {
-    const dz_leaf_object *o = dz_ledger_object(leaf, DZ_LEAF_OBJ_COMMIT, 0);
-    char name[2 * DZ_SHA256_BYTES + 1];
-
-    if (!o || dz_ledger_object(leaf, DZ_LEAF_OBJ_COMMIT, 1))
-        return false;
-    dz_hex(o->name, sizeof o->name, name);
-    return dz_request_says(r, "commit", name);
-}
+/* --- holds ------------------------------------------------------------------------------------ */
 
 static dz_status check_hold(const struct dz_quorum *q, const struct dz_request *r, dz_err *err) {
     const dz_ledger_leaf *hold = dz_hold_of(q->ledger, r);
 
     if (!hold)
         return DZ_FAIL(err, DZ_E_POLICY, "the log has no such hold, or it says something else");
-    if (dz_hold_released(q, hold->index))
+    if (dz_hold_ended(q, hold->index))
         return DZ_FAIL(err, DZ_E_POLICY, "this hold has ended already");
     return DZ_OK;
 }
@@ -188,7 +176,7 @@ dz_status dz_effect_check(const struct dz_quorum *q, const struct dz_request *r,
         return check_rules(q, r, err);
     case DZ_REQUEST_RELEASE:
         return check_hold(q, r, err);
-    case DZ_REQUEST_DELETE:   /* the snapshot itself is held against the text by custody/survey.h */
+    case DZ_REQUEST_DELETE:   /* custody/survey.h holds the text against the snapshots */
     case DZ_REQUEST_UNFREEZE: /* custody/clock_guard.h */
     case DZ_REQUEST_KIND_COUNT:
         break;
@@ -197,13 +185,8 @@ dz_status dz_effect_check(const struct dz_quorum *q, const struct dz_request *r,
 }
 
 bool dz_effect_says(const struct dz_request *r, const dz_ledger_leaf *leaf) {
-    if (leaf->kind != effects[r->kind])
-        return false;
-    if (r->kind == DZ_REQUEST_POLICY)
-        return says_rules(r, leaf);
-    if (r->kind == DZ_REQUEST_DELETE || r->kind == DZ_REQUEST_RELEASE)
-        return says_commit(r, leaf);
-    return true;
+    return leaf->kind == effects[r->kind] && dz_request_names(r, leaf) &&
+           (r->kind != DZ_REQUEST_POLICY || says_rules(r, leaf));
 }
 
 void dz_effect_take(struct dz_quorum *q, const struct dz_request *r, uint64_t leaf) {

@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/hex.h"
 #include "core/utf8.h"
+#include "custody/shown.h"
 
 void dz_hold_why(const dz_ledger_leaf *hold, dz_buf *to) {
     const char *why = dz_ledger_text(hold, "why");
@@ -32,28 +32,24 @@ void dz_hold_why(const dz_ledger_leaf *hold, dz_buf *to) {
 }
 
 const dz_ledger_leaf *dz_hold_of(const struct dz_ledger *ledger, const struct dz_request *r) {
-    char text[24], file[2 * DZ_SHA256_BYTES + 1];
-    dz_autobuf dz_buf why = { 0 };
-    const dz_leaf_object *commit;
     const dz_ledger_leaf *hold = NULL;
+    dz_autobuf dz_buf why = { 0 };
+    char text[24];
 
     for (size_t i = 0; i < ledger->n && ledger->leaves[i].index < r->head.size && !hold; i++) {
         (void) snprintf(text, sizeof text, "%llu", (unsigned long long) ledger->leaves[i].index);
         if (ledger->leaves[i].kind == DZ_LEAF_HOLD && dz_request_says(r, "hold", text))
             hold = &ledger->leaves[i];
     }
-    commit = hold ? dz_ledger_object(hold, DZ_LEAF_OBJ_COMMIT, 0) : NULL;
-    if (!commit || dz_ledger_object(hold, DZ_LEAF_OBJ_COMMIT, 1))
+    if (!hold || !dz_request_names(r, hold))
         return NULL;
-    dz_hex(commit->name, sizeof commit->name, file);
     dz_hold_why(hold, &why);
-    return dz_buf_ok(&why) && dz_request_says(r, "commit", file) &&
-                   dz_slice_eq(dz_request_value(r, "held-for"), dz_buf_slice(&why))
+    return dz_buf_ok(&why) && dz_slice_eq(dz_request_value(r, "held-for"), dz_buf_slice(&why))
                ? hold
                : NULL;
 }
 
-bool dz_hold_released(const struct dz_quorum *q, uint64_t leaf) {
+const dz_ask *dz_hold_ended(const struct dz_quorum *q, uint64_t leaf) {
     char text[24];
 
     (void) snprintf(text, sizeof text, "%llu", (unsigned long long) leaf);
@@ -62,22 +58,26 @@ bool dz_hold_released(const struct dz_quorum *q, uint64_t leaf) {
 
         if (a->done && a->request.kind == DZ_REQUEST_RELEASE &&
             dz_request_says(&a->request, "hold", text))
-            return true;
+            return a;
     }
-    return false;
+    return NULL;
 }
 
-bool dz_held(const struct dz_ledger *ledger, const struct dz_quorum *q,
-             const uint8_t file[DZ_SHA256_BYTES]) {
-    for (size_t i = 0; i < ledger->n; i++) {
-        const dz_ledger_leaf *leaf = &ledger->leaves[i];
+bool dz_held(const struct dz_quorum *q, const struct dz_snapshot *snap, uint64_t ended) {
+    for (size_t i = 0; i < q->ledger->n; i++) {
+        const dz_ledger_leaf *leaf = &q->ledger->leaves[i];
         const dz_leaf_object *o;
+        const dz_ask *by;
 
-        if (leaf->kind != DZ_LEAF_HOLD)
+        if (leaf->kind != DZ_LEAF_HOLD || (ended && leaf->index == ended))
             continue;
-        for (size_t k = 0; (o = dz_ledger_object(leaf, DZ_LEAF_OBJ_COMMIT, k)); k++)
-            if (memcmp(o->name, file, DZ_SHA256_BYTES) == 0 && !dz_hold_released(q, leaf->index))
+        for (size_t k = 0; (o = dz_ledger_object(leaf, DZ_LEAF_OBJ_COMMIT, k)); k++) {
+            if (memcmp(o->name, snap->file, sizeof snap->file) != 0)
+                continue;
+            by = dz_hold_ended(q, leaf->index);
+            if (!by || !dz_shown_is(&by->request, snap))
                 return true;
+        }
     }
     return false;
 }

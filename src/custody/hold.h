@@ -10,15 +10,16 @@
 enum { DZ_HOLD_WHY_MAX = 2000 }; /* bytes of UTF-8 */
 
 /* The hold that a `release-hold` names: one that the log had when it was asked, of just the
- * snapshot and for just the reason that it shows.  NULL: there is none. */
+ * snapshots and for just the reason that it shows.  NULL: there is none. */
 const dz_ledger_leaf *dz_hold_of(const struct dz_ledger *ledger, const struct dz_request *r);
 /* The reason as a request shows it, on one line and all of it visible; the caller releases *to. */
 void dz_hold_why(const dz_ledger_leaf *hold, dz_buf *to);
-/* True when the hold at this leaf has ended. */
-bool dz_hold_released(const struct dz_quorum *q, uint64_t leaf);
-/* True when some leaf holds the snapshot with this commit record. */
-bool dz_held(const struct dz_ledger *ledger, const struct dz_quorum *q,
-             const uint8_t file[DZ_SHA256_BYTES]);
+
+/* The request that ended the hold at this leaf; NULL: none has. */
+const dz_ask *dz_hold_ended(const struct dz_quorum *q, uint64_t leaf);
+/* Whether some leaf holds the snapshot.  A hold has ended for it if the request showed it as it is
+ * (custody/shown.h).  `ended` is a leaf that counts as ended as well; 0: none. */
+bool dz_held(const struct dz_quorum *q, const struct dz_snapshot *snap, uint64_t ended);
 
 /* Holds a snapshot.  *ret_leaf names the hold.
  * DZ_E_USAGE (`why` is empty, too long, or no UTF-8), else as dz_ledger_add(). */

@@ -2,7 +2,6 @@
 
 #include <sodium.h>
 #include <stdio.h>
-#include <time.h>
 
 #include "core/hex.h"
 #include "core/utf8.h"
@@ -18,25 +17,30 @@ static const char FIRST[] = "Dozo request, version 1";
 static const struct kind {
     const char *name, *english, *japanese;
     const char *fields[DZ_REQUEST_SUBJECT_MAX + 1];
+    size_t snapshots_min, snapshots_max;
 } kinds[DZ_REQUEST_KIND_COUNT] = {
     [DZ_REQUEST_DELETE] = { "delete-snapshot",
-                            "I approve that the snapshot below is deleted before its time. It "
+                            "I approve that each snapshot below is deleted before its time. It "
                             "cannot be brought back.",
-                            "下記のスナップショットを保存期間の終わる前に削除することを承認しま"
+                            "下記の各スナップショットを保存期間の終わる前に削除することを承認しま"
                             "す。元に戻すことはできません。",
-                            { "snapshot", "commit", "source", "arrived", "content" } },
+                            { NULL },
+                            1,
+                            DZ_REQUEST_SNAPSHOTS_MAX },
     [DZ_REQUEST_POLICY] = { "loosen-policy",
                             "I approve that snapshots of the source below are kept for a shorter "
                             "time from now on.",
                             "下記のソースのスナップショットの保存期間を今後短くすることを承認し"
                             "ます。",
-                            { "source", "from", "to" } },
+                            { "source", "from", "to", "today" } },
     [DZ_REQUEST_RELEASE] = { "release-hold",
                              "I approve that the hold below ends: what it kept may be deleted "
                              "again when its time comes.",
                              "下記の保全を解除し、対象を期間の終了後に削除できるようにすることを"
                              "承認します。",
-                             { "hold", "snapshot", "commit", "held-for" } },
+                             { "hold", "held-for" },
+                             1,
+                             DZ_REQUEST_SNAPSHOTS_MAX },
     [DZ_REQUEST_UNFREEZE] = { "unfreeze-clock",
                               "I approve that this vault trusts its clock again and snapshots "
                               "expire by it. I have checked the time below.",
@@ -57,12 +61,22 @@ static const struct kind {
                                      { "name", "key", "key-fingerprint", "afterwards" } },
 };
 
+static const char *const lines[DZ_REQUEST_LINES] = {
+    [DZ_REQUEST_ID] = "snapshot",     [DZ_REQUEST_COMMIT] = "commit",
+    [DZ_REQUEST_SOURCE] = "source",   [DZ_REQUEST_ARRIVED] = "arrived",
+    [DZ_REQUEST_CONTENT] = "content", [DZ_REQUEST_THEN] = "then",
+};
+
 const char *dz_request_kind_name(enum dz_request_kind kind) {
     return kinds[kind].name;
 }
 
 const char *const *dz_request_fields(enum dz_request_kind kind) {
     return kinds[kind].fields;
+}
+
+const char *dz_request_line_name(enum dz_request_line line) {
+    return lines[line];
 }
 
 void dz_request_release(struct dz_request *r) {
@@ -86,12 +100,9 @@ static void put_line(dz_buf *to, const char *name, const char *value) {
 }
 
 static void put_time(dz_buf *to, const char *name, int64_t us) {
-    time_t t = (time_t) (us / SECOND);
-    char text[LINE_MAX_BYTES];
-    struct tm tm;
+    char text[DZ_TIME_UTC_TEXT];
 
-    if (!gmtime_r(&t, &tm) || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) != TIME_LEN)
-        text[0] = 0; /* beyond the year 9999: refused when it is read */
+    dz_time_utc_text(us, text); /* empty: refused when it is read */
     put_line(to, name, text);
 }
 
@@ -115,6 +126,22 @@ static dz_status check_values(const struct dz_request_new *n, dz_err *err) {
     return DZ_OK;
 }
 
+static dz_status check_snapshots(const struct dz_request_new *n, dz_err *err) {
+    const struct kind *k = &kinds[n->kind];
+
+    if (n->n_snapshots < k->snapshots_min || n->n_snapshots > k->snapshots_max)
+        return DZ_FAIL(err, DZ_E_USAGE, "request: it names %zu snapshots, not %zu to %zu",
+                       n->n_snapshots, k->snapshots_min, k->snapshots_max);
+    for (size_t i = 0; i < n->n_snapshots; i++)
+        for (size_t l = 0; l < DZ_REQUEST_LINES; l++)
+            if (!value_ok(slice_of(n->snapshots[i][l]), LINE_MAX_BYTES))
+                return DZ_FAIL(err, DZ_E_USAGE,
+                               "request: \"%s\" of a snapshot must be one line of UTF-8, all of it "
+                               "visible",
+                               lines[l]);
+    return DZ_OK;
+}
+
 dz_status dz_request_make(const struct dz_request_new *n, struct dz_request *ret_request,
                           dz_err *err) {
     const struct kind *k = &kinds[n->kind];
@@ -125,6 +152,7 @@ dz_status dz_request_make(const struct dz_request_new *n, struct dz_request *ret
 
     _Static_assert(sizeof nonce == DZ_VAULT_ID_BYTES, "one buffer for both");
     DZ_TRY(check_values(n, err));
+    DZ_TRY(check_snapshots(n, err));
     dz_buf_printf(&text, "%s\n%s\n%s\n", FIRST, k->english, k->japanese);
     dz_hex(n->vault.b, sizeof n->vault.b, hex);
     put_line(&text, "vault", hex);
@@ -135,6 +163,9 @@ dz_status dz_request_make(const struct dz_request_new *n, struct dz_request *ret
     put_line(&text, "kind", k->name);
     for (size_t i = 0; k->fields[i]; i++)
         put_line(&text, k->fields[i], n->subject[i]);
+    for (size_t i = 0; i < n->n_snapshots; i++)
+        for (size_t l = 0; l < DZ_REQUEST_LINES; l++)
+            put_line(&text, lines[l], n->snapshots[i][l]);
     put_line(&text, "asked-by", n->asked_by);
     put_line(&text, "why", n->why);
     put_time(&text, "created", n->created_us);
@@ -172,28 +203,18 @@ static dz_slice take_value(dz_reader *r, const char *name, size_t max) {
 }
 
 static int64_t take_time(dz_reader *r, const char *name) {
-    static const char form[TIME_LEN + 1] = "dddd-dd-ddTdd:dd:ddZ";
     dz_slice s = take_value(r, name, TIME_LEN);
-    char text[TIME_LEN + 1] = { 0 };
-    struct tm tm = { 0 };
+    char text[DZ_TIME_UTC_TEXT] = "", again[DZ_TIME_UTC_TEXT];
     int64_t us = 0;
-    time_t t;
 
-    if (s.len != TIME_LEN) {
+    if (s.len == TIME_LEN)
+        memcpy(text, s.data, TIME_LEN);
+    if (!dz_time_parse(text, &us)) {
         r->bad = true;
         return 0;
     }
-    memcpy(text, s.data, TIME_LEN);
-    for (size_t i = 0; i < TIME_LEN; i++)
-        if (form[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != form[i])
-            r->bad = true;
-    if (r->bad || !dz_time_parse(text, &us)) {
-        r->bad = true;
-        return 0;
-    }
-    t = (time_t) (us / SECOND); /* 31 February has another spelling */
-    if (!gmtime_r(&t, &tm) || strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) != TIME_LEN ||
-        memcmp(text, s.data, TIME_LEN) != 0)
+    dz_time_utc_text(us, again); /* 31 February has another spelling */
+    if (strcmp(text, again) != 0)
         r->bad = true;
     return us;
 }
@@ -226,6 +247,27 @@ static void take_head(dz_reader *r, dz_checkpoint *ret_head) {
         r->bad = true;
 }
 
+static bool begins(const dz_reader *r, const char *name) {
+    size_t len = strlen(name);
+
+    return dz_reader_left(r) > len && memcmp(r->cur, name, len) == 0 && r->cur[len] == ':';
+}
+
+static void take_snapshots(dz_reader *r, const struct kind *k, struct dz_request *q) {
+    while (dz_reader_ok(r) && q->n_snapshots < k->snapshots_max && begins(r, lines[0])) {
+        struct dz_request_snapshot *to = &q->snapshots[q->n_snapshots++];
+
+        for (size_t l = 0; l < DZ_REQUEST_LINES; l++)
+            to->line[l] = take_value(r, lines[l], LINE_MAX_BYTES);
+        if (!dz_reader_ok(r) ||
+            !dz_unhex((const char *) to->line[DZ_REQUEST_COMMIT].data,
+                      to->line[DZ_REQUEST_COMMIT].len, to->file, sizeof to->file))
+            r->bad = true;
+    }
+    if (q->n_snapshots < k->snapshots_min)
+        r->bad = true;
+}
+
 static bool is_line(dz_slice line, const char *text) {
     return dz_slice_eq(line, slice_of(text));
 }
@@ -251,6 +293,7 @@ static bool take_rest(dz_reader *r, struct dz_request *q) {
         r->bad = true;
     for (size_t i = 0; kinds[k].fields[i]; i++)
         q->subject[i] = take_value(r, kinds[k].fields[i], LINE_MAX_BYTES);
+    take_snapshots(r, &kinds[k], q);
     q->asked_by = take_value(r, "asked-by", LINE_MAX_BYTES);
     q->why = take_value(r, "why", DZ_REQUEST_WHY_MAX);
     q->created_us = take_time(r, "created");
@@ -290,6 +333,16 @@ dz_status dz_request_parse(dz_slice text, struct dz_request *ret_request, dz_err
     dz_sha256(text, q.id);
     *ret_request = q;
     return DZ_OK;
+}
+
+bool dz_request_names(const struct dz_request *r, const dz_ledger_leaf *leaf) {
+    const dz_leaf_object *o;
+    size_t n = 0;
+
+    for (; (o = dz_ledger_object(leaf, DZ_LEAF_OBJ_COMMIT, n)); n++)
+        if (n == r->n_snapshots || memcmp(o->name, r->snapshots[n].file, sizeof o->name) != 0)
+            return false;
+    return n == r->n_snapshots;
 }
 
 dz_slice dz_request_value(const struct dz_request *r, const char *field) {

@@ -4,26 +4,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/hex.h"
-#include "custody/action.h"
 #include "custody/hold.h"
+#include "custody/shown.h"
 
 struct reading {
     struct dz_survey *survey;
-    const struct dz_custody *custody;
+    const struct dz_quorum *quorum;
+    const struct dz_survey_if *what_if;
     size_t room;
     int64_t latest_us; /* arrival of the snapshots so far */
 };
 
-static bool deletion_approved(const struct dz_quorum *q, const uint8_t file[DZ_SHA256_BYTES]) {
-    char name[2 * DZ_SHA256_BYTES + 1];
+static void look_for_deletion(const struct dz_quorum *q, const struct dz_snapshot *snap,
+                              dz_survey_row *row) {
+    for (size_t i = 0; i < q->n_asks && !row->fate.approved; i++) {
+        const dz_ask *a = &q->asks[i];
 
-    dz_hex(file, DZ_SHA256_BYTES, name);
-    for (size_t i = 0; i < q->n_asks; i++)
-        if (q->asks[i].done && q->asks[i].request.kind == DZ_REQUEST_DELETE &&
-            dz_request_says(&q->asks[i].request, "commit", name))
-            return true;
-    return false;
+        if (!a->done || a->request.kind != DZ_REQUEST_DELETE || !dz_shown_is(&a->request, snap))
+            continue;
+        row->fate.approved = true;
+        memcpy(row->request, a->request.id, sizeof row->request);
+    }
 }
 
 static dz_status visit(void *ctx, const struct dz_snapshot *snap, dz_status status,
@@ -44,12 +45,12 @@ static dz_status visit(void *ctx, const struct dz_snapshot *snap, dz_status stat
     row = &r->survey->rows[r->survey->n++];
     *row = (dz_survey_row){ .leaf = snap->leaf };
     memcpy(row->file, snap->file, sizeof row->file);
-    row->fate.held = dz_held(r->custody->ledger, &r->custody->quorum, snap->file);
-    row->fate.approved = deletion_approved(&r->custody->quorum, snap->file);
+    row->fate.held = dz_held(r->quorum, snap, r->what_if->ended);
     if (status != DZ_OK) {
         row->fate.why = DZ_RETENTION_UNREADABLE;
         return DZ_OK;
     }
+    look_for_deletion(r->quorum, snap, row);
     (void) snprintf(row->source, sizeof row->source, "%s", snap->commit.source);
     memcpy(row->id, snap->commit.id, sizeof row->id);
     row->arrived_us = snap->commit.arrived_us;
@@ -67,51 +68,74 @@ static int by_source(const void *a, const void *b) {
     return order ? order : (x->leaf > y->leaf) - (x->leaf < y->leaf);
 }
 
+static const dz_keep *rules(const struct reading *r, const char *source) {
+    const dz_policy *policy = dz_policies_find(&r->quorum->policies, source);
+
+    if (r->what_if->source && strcmp(r->what_if->source, source) == 0)
+        return r->what_if->instead;
+    return policy ? &policy->keep : NULL;
+}
+
 /* The rows of one source, from `rows` on. */
-static dz_status decide(const struct dz_policies *policies, dz_survey_row *rows, size_t n,
-                        int64_t now_us, dz_err *err) {
-    const dz_policy *policy = dz_policies_find(policies, rows[0].source);
+static dz_status decide(const struct reading *r, dz_survey_row *rows, size_t n, int64_t now_us,
+                        dz_err *err) {
     dz_autofree dz_retention_row *fates = calloc(n, sizeof *fates);
 
     if (!fates)
         return DZ_FAIL(err, DZ_E_NOMEM, "retention: out of memory");
     for (size_t i = 0; i < n; i++)
         fates[i] = rows[i].fate;
-    DZ_TRY(dz_retention_decide(policy ? &policy->keep : NULL, fates, n, now_us, err));
+    DZ_TRY(dz_retention_decide(rules(r, rows[0].source), fates, n, now_us, err));
     for (size_t i = 0; i < n; i++)
         rows[i].fate = fates[i];
     return DZ_OK;
 }
 
-static dz_status decide_all(const struct dz_custody *c, struct dz_survey *s, int64_t now_us,
-                            dz_err *err) {
-    dz_status status = DZ_OK;
+static dz_status decide_all(const struct reading *r, int64_t now_us, dz_err *err) {
+    struct dz_survey *s = r->survey;
     size_t end;
 
-    for (size_t i = 0; i < s->n && status == DZ_OK; i = end) {
+    for (size_t i = 0; i < s->n; i = end) {
         for (end = i + 1; end < s->n && strcmp(s->rows[end].source, s->rows[i].source) == 0;)
             end++;
         if (s->rows[i].source[0] != '\0') /* else unreadable: that is the answer */
-            status = decide(&c->quorum.policies, &s->rows[i], end - i, now_us, err);
+            DZ_TRY(decide(r, &s->rows[i], end - i, now_us, err));
     }
-    return status;
+    return DZ_OK;
+}
+
+dz_status dz_survey_of(const struct dz_custody *c, int64_t now_us,
+                       const struct dz_survey_if *what_if, struct dz_survey *ret, dz_err *err) {
+    const struct dz_survey_if as_it_is = { 0 };
+    struct reading r = { .survey = ret,
+                         .quorum = &c->quorum,
+                         .what_if = what_if ? what_if : &as_it_is };
+
+    *ret = (struct dz_survey){ 0 };
+    DZ_TRY(dz_snapshots_each(c->v, visit, &r, err));
+    if (ret->n > 0)
+        qsort(ret->rows, ret->n, sizeof *ret->rows, by_source);
+    return decide_all(&r, now_us, err);
 }
 
 dz_status dz_survey_read(struct dz_vault *v, int64_t now_us, struct dz_survey *ret, dz_err *err) {
     struct dz_custody c = { .v = v };
-    struct reading r = { .survey = ret, .custody = &c };
     dz_status s;
 
     *ret = (struct dz_survey){ 0 };
     s = dz_custody_read(&c, err);
     if (s == DZ_OK)
-        s = dz_snapshots_each(v, visit, &r, err);
-    if (s == DZ_OK && ret->n > 0)
-        qsort(ret->rows, ret->n, sizeof *ret->rows, by_source);
-    if (s == DZ_OK)
-        s = decide_all(&c, ret, now_us, err);
+        s = dz_survey_of(&c, now_us, NULL, ret, err);
     dz_custody_release(&c);
     return s;
+}
+
+const dz_survey_row *dz_survey_find(const struct dz_survey *s,
+                                    const uint8_t file[DZ_SHA256_BYTES]) {
+    for (size_t i = 0; i < s->n; i++)
+        if (memcmp(s->rows[i].file, file, DZ_SHA256_BYTES) == 0)
+            return &s->rows[i];
+    return NULL;
 }
 
 void dz_survey_release(struct dz_survey *s) {

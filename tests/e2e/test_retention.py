@@ -210,13 +210,18 @@ class Expiry(Case):
         self.keep(1, "right")
         wrong, right = self.snapshots(1)
         asked = self.json_at(1, "request", "delete-snapshot", wrong[:8], "--why", "the wrong patient's scans")
-        self.assertEqual(asked["subject"]["snapshot"], wrong)
-        self.assertEqual(asked["subject"]["source"], "a")
+        shown, = asked["subject"]["snapshots"]
+        self.assertEqual((shown["snapshot"], shown["source"]), (wrong, "a"))
+        self.assertIn("its source keeps all", shown["then"])
         for day, name in (1, "alice"), (2, "bob"):
             got = self.json_at(day, "approve", asked["request"], "--sign-with", name)
             reasons = [json.loads(row)["reason"] for row in self.at(day, "--json", "prune", "--dry-run").splitlines()]
             self.assertEqual(reasons, ["no-rules" if name == "alice" else "approved", "no-rules"])
         self.assertEqual(got["state"], "done")
+        rows = [json.loads(row) for row in self.at(3, "--json", "snapshots").splitlines()]
+        self.assertEqual([row["deletion"] for row in rows], [asked["request"], None])
+        for command in ["snapshots"], ["prune", "--dry-run"]:
+            self.assertIn("early deletion approved by request " + asked["request"][:12], self.at(3, *command))
         self.at(3, "prune")
         self.assertEqual(self.snapshots(3), [wrong, right])
         self.assertEqual(self.json_at(10, "prune")["removed"], 1)

@@ -16,8 +16,13 @@ static struct dz_request_new a_deletion(void) {
         .fingerprint = "2aa9-4db9-c04e-884d",
         .head = { .size = 42 },
         .kind = DZ_REQUEST_DELETE,
-        .subject = { "00112233445566778899aabbccddeeff", "commit", "fileserver",
-                     "2025-11-01T00:00:00Z", "3 files, 17 bytes" },
+        .snapshots = { { "00112233445566778899aabbccddeeff",
+                         "00000000000000000000000000000000000000000000000000000000000000aa",
+                         "fileserver", "2025-11-01T00:00:00Z", "3 files, 17 bytes", "goes" },
+                       { "11112233445566778899aabbccddeeff",
+                         "00000000000000000000000000000000000000000000000000000000000000bb",
+                         "fileserver", "2025-11-02T00:00:00Z", "3 files, 18 bytes", "goes" } },
+        .n_snapshots = 2,
         .asked_by = "operator 一",
         .why = "kept by mistake",
         .created_us = MADE,
@@ -43,9 +48,15 @@ static void what_was_asked_is_what_is_read(void **state) {
     assert_int_equal(read.kind, DZ_REQUEST_DELETE);
     assert_int_equal(read.created_us, n.created_us);
     assert_int_equal(read.expires_us, n.expires_us);
-    assert_true(dz_request_says(&read, "snapshot", n.subject[0]));
-    assert_true(dz_request_says(&read, "content", n.subject[4]));
-    assert_false(dz_request_says(&read, "content", "3 files"));
+    assert_int_equal(read.n_snapshots, 2);
+    for (size_t i = 0; i < 2; i++)
+        for (size_t l = 0; l < DZ_REQUEST_LINES; l++) {
+            dz_slice line = read.snapshots[i].line[l];
+
+            assert_int_equal(line.len, strlen(n.snapshots[i][l]));
+            assert_memory_equal(line.data, n.snapshots[i][l], line.len);
+        }
+    assert_int_equal(read.snapshots[1].file[31], 0xbb);
     assert_int_equal(dz_request_value(&read, "operator").len, 0);
     dz_request_release(&made);
     dz_request_release(&read);
@@ -60,8 +71,43 @@ static void every_kind_can_be_asked_for(void **state) {
         n.kind = (enum dz_request_kind) kind;
         for (size_t i = 0; i < DZ_REQUEST_SUBJECT_MAX; i++)
             n.subject[i] = "value";
+        if (kind != DZ_REQUEST_DELETE && kind != DZ_REQUEST_RELEASE)
+            n.n_snapshots = 0;
         assert_int_equal(dz_request_make(&n, &made, NULL), DZ_OK);
         assert_int_equal(made.kind, kind);
+        dz_request_release(&made);
+    }
+}
+
+static void how_many_snapshots_a_kind_names(void **state) {
+    static const struct {
+        const char *what;
+        enum dz_request_kind kind;
+        size_t n;
+        dz_status want;
+    } rows[] = {
+        { "a deletion of nothing", DZ_REQUEST_DELETE, 0, DZ_E_USAGE },
+        { "a deletion of one", DZ_REQUEST_DELETE, 1, DZ_OK },
+        { "a deletion of as many as go", DZ_REQUEST_DELETE, DZ_REQUEST_SNAPSHOTS_MAX, DZ_OK },
+        { "a release of nothing", DZ_REQUEST_RELEASE, 0, DZ_E_USAGE },
+        { "rules with a snapshot", DZ_REQUEST_POLICY, 1, DZ_E_USAGE },
+        { "an operator with a snapshot", DZ_REQUEST_OPERATOR_ADD, 1, DZ_E_USAGE },
+    };
+
+    (void) state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct dz_request_new n = a_deletion();
+        struct dz_request made = { 0 };
+
+        n.kind = rows[i].kind;
+        n.n_snapshots = rows[i].n;
+        for (size_t k = 0; k < DZ_REQUEST_SUBJECT_MAX; k++)
+            n.subject[k] = "value";
+        for (size_t k = 2; k < rows[i].n; k++)
+            memcpy(n.snapshots[k], n.snapshots[0], sizeof n.snapshots[k]);
+        if (dz_request_make(&n, &made, NULL) != rows[i].want)
+            fail_msg("%s", rows[i].what);
+        assert_int_equal(made.n_snapshots, rows[i].want == DZ_OK ? rows[i].n : 0);
         dz_request_release(&made);
     }
 }
@@ -141,6 +187,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_asked_is_what_is_read),
         cmocka_unit_test(every_kind_can_be_asked_for),
+        cmocka_unit_test(how_many_snapshots_a_kind_names),
         cmocka_unit_test(two_requests_for_the_same_thing_are_two),
         cmocka_unit_test(a_changed_byte_is_another_request_or_none),
         cmocka_unit_test(what_cannot_be_asked_for),

@@ -24,6 +24,8 @@ struct custody_vault {
     int tmpfd;
 };
 
+static int64_t custody_made_us = 1; /* when vaults are made */
+
 static int custody_no_sync(int fd) {
     (void) fd;
     return 0;
@@ -34,7 +36,7 @@ static inline void custody_open(struct custody_vault *c, uint8_t id, unsigned n,
     const uint8_t root[DZ_ROOT_BYTES] = { 'c', 'u', 's', 't', id };
     const dz_vault_id vault = { { 'v', id } };
     static struct dz_os os;
-    struct dz_vault_new how = { .approvals = k, .n_operators = n, .now_us = 1 };
+    struct dz_vault_new how = { .approvals = k, .n_operators = n, .now_us = custody_made_us };
     char *lines[DZ_OPERATORS_MAX];
     dz_err err = { 0 };
 
