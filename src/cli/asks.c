@@ -105,7 +105,7 @@ static json_t *snapshots_json(const struct dz_request *r) {
         json_t *j = json_object();
 
         for (size_t l = 0; l < DZ_REQUEST_LINES; l++)
-            (void) json_object_set_new(j, dz_request_line_name(l),
+            (void) json_object_set_new(j, dz_request_line_name((enum dz_request_line) l),
                                        slice_json(r->snapshots[i].line[l]));
         (void) json_array_append_new(list, j);
     }
@@ -175,7 +175,7 @@ void dz_ask_put(const struct dz_asks *a, const dz_ask *ask) {
         put_line(fields[i], r->subject[i]);
     for (size_t i = 0; i < r->n_snapshots; i++)
         for (size_t l = 0; l < DZ_REQUEST_LINES; l++)
-            put_line(dz_request_line_name(l), r->snapshots[i].line[l]);
+            put_line(dz_request_line_name((enum dz_request_line) l), r->snapshots[i].line[l]);
     (void) printf("    %.*s: %.*s\n", (int) r->asked_by.len, (const char *) r->asked_by.data,
                   (int) r->why.len, (const char *) r->why.data);
     for (size_t i = 0; i < q->n_approvals; i++) {

@@ -146,7 +146,7 @@ static void append(struct world *w, enum dz_leaf_kind kind, const dz_leaf_object
 }
 
 static dz_leaf_object object(enum dz_leaf_object_type type, const uint8_t name[32]) {
-    dz_leaf_object o = { .type = type };
+    dz_leaf_object o = { .type = (uint8_t) type };
 
     memcpy(o.name, name, sizeof o.name);
     return o;
