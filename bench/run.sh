@@ -93,18 +93,21 @@ fresh_loop() {
 
 # ext4 without a journal walks past inodes freed in the last minute, and for five minutes more past those in blocks that are
 # dirty again (`recently_deleted`): who makes 150,000 files where as many were just removed pays three times their price, and
-# nobody restores onto that. So trees stay until the room is needed, and then all go, and are forgotten, before the next one.
-make_room() {
-  local free
-  free=$(df --output=avail -BM "$B" | tail -1 | tr -dc 0-9)
-  [ "$free" -lt "${KEEP_FREE_MIB:-10240}" ] || return 0
-  forget_trees
-}
-forget_trees() {
-  say "removing the trees restored so far, and six minutes for the file system to forget what was removed"
+# nobody restores onto that. So what was removed before is given time to be forgotten, and trees restored here are emptied when
+# room is needed, not removed.
+forget_removed() {
+  say "six minutes for the file system to forget what was removed"
   rm -rf "$B"/restored.*
   sync
   sleep 375
+}
+make_room() {
+  local free
+  free=$(df --output=avail -BM "$B" | tail -1 | tr -dc 0-9)
+  [ "$free" -lt "${KEEP_FREE_MIB:-16384}" ] || return 0
+  say "emptying the files restored so far"
+  find "$B"/restored.* -type f -links 1 -size +0 -exec truncate -s 0 {} +
+  sync
 }
 
 restore_once() { # PEER FILESYSTEM REP
@@ -134,20 +137,20 @@ restore_once() { # PEER FILESYSTEM REP
   sync
 }
 
-# Every other restore is dozo's, so that each peer has one of the same minute beside it.
+# Dozo takes its turn again after every other peer, so that each has one of the same minute beside it.
 phase_restore() {
   local rep peer filesystem turn
   gcc -O2 -pthread -o "$B/limit_create" "$HERE/limit_create.c"
-  case " $FILESYSTEMS " in *" root "*) forget_trees ;; esac
+  case " $FILESYSTEMS " in *" root "*) forget_removed ;; esac
   for filesystem in $FILESYSTEMS; do
     turn=0
     for rep in $(seq "$REPS"); do
       for peer in $PEERS; do
         [ "$peer" = dozo ] && [ "$PEERS" != dozo ] && continue
-        turn=$((turn + 1))
         restore_once "$peer" "$filesystem" "$rep"
         [ "$peer" = dozo ] && continue
-        case " $PEERS " in *" dozo "*) restore_once dozo "$filesystem" "$turn" ;; esac
+        turn=$((turn + 1))
+        [ $((turn % 2)) = 0 ] || case " $PEERS " in *" dozo "*) restore_once dozo "$filesystem" "$turn" ;; esac
       done
     done
   done
