@@ -103,7 +103,7 @@ _dozo() {
         ;;
     policy:0) mapfile -t COMPREPLY < <(compgen -W "show set" -- "$cur") ;;
     operator:0) mapfile -t COMPREPLY < <(compgen -W "list add remove" -- "$cur") ;;
-    request:0) mapfile -t COMPREPLY < <(compgen -W "operator-add operator-remove delete-snapshot loosen-policy release-hold unfreeze-clock" -- "$cur") ;;
+    request:0) mapfile -t COMPREPLY < <(compgen -W "operator-add operator-remove delete-snapshot loosen-policy release-hold acknowledge-alarm unfreeze-clock" -- "$cur") ;;
     approve:0) mapfile -t COMPREPLY < <(compgen -W "$(_dozo_requests "${asking[@]}")" -- "$cur") ;;
     operator:2 | request:1) _filedir ;;
     witness:0) mapfile -t COMPREPLY < <(compgen -W "list add check" -- "$cur") ;;

@@ -17,14 +17,14 @@
 
 enum { SOURCES_MAX = 100000 };
 
-static void red(struct dz_status_state *s, const char *why) {
+void dz_status_red(struct dz_status_state *s, const char *why) {
     if (s->n_red < sizeof s->red / sizeof *s->red)
         s->red[s->n_red++] = why;
 }
 
 /* --- gathering -------------------------------------------------------------------------------- */
 
-static struct dz_status_source *source_of(struct dz_status_state *s, const char *name) {
+struct dz_status_source *dz_status_source_of(struct dz_status_state *s, const char *name) {
     for (size_t i = 0; i < s->n_sources; i++)
         if (strcmp(s->sources[i].name, name) == 0)
             return &s->sources[i];
@@ -53,7 +53,7 @@ static dz_status each_snapshot(void *ctx, const struct dz_snapshot *snap, dz_sta
         s->damaged_commits++;
         return DZ_OK;
     }
-    src = source_of(s, c->source);
+    src = dz_status_source_of(s, c->source);
     if (!src)
         return DZ_FAIL(err, DZ_E_NOMEM, "status: no memory for the sources");
     s->snapshots++;
@@ -62,8 +62,8 @@ static dz_status each_snapshot(void *ctx, const struct dz_snapshot *snap, dz_sta
     src->newest_leaf = snap->leaf;
     src->files = c->files;
     src->bytes = c->bytes;
-    src->alarms = c->alarms;
-    s->alarms += c->alarms;
+    src->alarms = dz_status_snapshot_alarms(s, snap);
+    s->alarms += src->alarms;
     dz_snapshot_id_text(c->id, src->newest);
     return DZ_OK;
 }
@@ -106,42 +106,6 @@ static dz_status look_at_requests(struct dz_status_state *s, const struct dz_quo
     return DZ_OK;
 }
 
-/* A failed run stands until the source has a newer snapshot; what a witness contradicts, until the
- * log continues again what that witness keeps. */
-static dz_status look_at_alarms(struct dz_status_state *s, const struct dz_ledger *ledger,
-                                const struct dz_witnesses *known, dz_err *err) {
-    bool failed = false, contradicted = false;
-
-    for (size_t i = 0; i < ledger->n; i++) {
-        const dz_ledger_leaf *leaf = &ledger->leaves[i];
-        const char *reason = dz_ledger_text(leaf, "reason");
-        const char *source = dz_ledger_text(leaf, "source");
-        const char *detail = dz_ledger_text(leaf, "detail");
-
-        if (leaf->kind != DZ_LEAF_ALARM || !reason)
-            continue;
-        if (strcmp(reason, "source-failed") == 0 && source && dz_source_name_ok(source)) {
-            struct dz_status_source *src = source_of(s, source);
-
-            if (!src)
-                return DZ_FAIL(err, DZ_E_NOMEM, "status: no memory for the sources");
-            if (src->snapshots > 0 && src->newest_leaf > leaf->index)
-                continue;
-            src->failed_us = leaf->time_us;
-            failed = true;
-        } else if (strcmp(reason, "witness-contradicts") == 0 && detail) {
-            const dz_witness *w = dz_witnesses_find(known, detail);
-
-            contradicted |= !w || w->when_us < leaf->time_us;
-        }
-    }
-    if (failed)
-        red(s, "source-failed");
-    if (contradicted)
-        red(s, "witness-contradicts");
-    return DZ_OK;
-}
-
 static dz_status look_at_witnesses(struct dz_status_state *s, const struct dz_ledger *ledger,
                                    dz_err *err) {
     struct dz_witnesses known = { 0 };
@@ -151,7 +115,7 @@ static dz_status look_at_witnesses(struct dz_status_state *s, const struct dz_le
     s->witness_size = known.size;
     s->witness_us = known.when_us;
     s->witness_fresh = dz_witnesses_fresh(&known, s->now_us);
-    st = look_at_alarms(s, ledger, &known, err);
+    st = dz_status_log_alarms(s, ledger, &known, err);
     dz_witnesses_release(&known);
     return st;
 }
@@ -164,10 +128,10 @@ static dz_status look_at_clock(struct dz_status_state *s, const struct dz_custod
     dz_clock_sample(&now);
     s->trusted_us = dz_clock_guard_at(&g, &now, &s->frozen);
     if (s->frozen)
-        red(s, "clock-frozen");
+        dz_status_red(s, "clock-frozen");
     DZ_TRY(dz_prune_untimely(c->ledger, &c->quorum, &s->untimely, err));
     if (s->untimely)
-        red(s, "removed-early");
+        dz_status_red(s, "removed-early");
     return DZ_OK;
 }
 
@@ -179,51 +143,60 @@ static void look_at_holder(struct dz_status_state *s) {
               dz_holder_ask_state(h, &s->holder, NULL) == DZ_OK && s->holder.open;
 }
 
-static dz_status look_at_custody(struct dz_status_state *s, dz_err *err) {
-    struct dz_custody c = { .v = s->v };
-    dz_status st = dz_custody_read(&c, err);
-
-    if (st == DZ_OK)
-        st = look_at_witnesses(s, c.ledger, err);
-    if (st == DZ_OK)
-        st = look_at_requests(s, &c.quorum, err);
-    if (st == DZ_OK)
-        st = look_at_clock(s, &c, err);
-    dz_custody_release(&c);
-    return st;
+static dz_status look_at_custody(struct dz_status_state *s, const struct dz_custody *c,
+                                 dz_err *err) {
+    DZ_TRY(look_at_witnesses(s, c->ledger, err));
+    DZ_TRY(look_at_requests(s, &c->quorum, err));
+    return look_at_clock(s, c, err);
 }
 
-static dz_status gather(struct dz_status_state *s, dz_err *err) {
+/* `c` was read if the log is whole. */
+static dz_status gather(struct dz_status_state *s, const struct dz_custody *c, dz_err *err) {
     if (!s->log_ok)
-        red(s, "log-damaged");
+        dz_status_red(s, "log-damaged");
     else
         DZ_TRY(dz_snapshots_each(s->v, each_snapshot, s, err));
     DZ_TRY(look_at_packs(s, err));
     if (s->log_ok)
         DZ_TRY(dz_verify_last_read(s->v, &s->last, &s->verified, err));
     if (s->damaged_commits)
-        red(s, "snapshots-damaged");
+        dz_status_red(s, "snapshots-damaged");
     if (s->log_ok && s->snapshots == 0)
-        red(s, "no-snapshot");
+        dz_status_red(s, "no-snapshot");
     if (!s->verified)
-        red(s, "never-verified");
+        dz_status_red(s, "never-verified");
     else if (s->last.damaged)
-        red(s, "damage-found");
+        dz_status_red(s, "damage-found");
     if (s->alarms)
-        red(s, "alarms");
+        dz_status_red(s, "alarms");
     if (s->log_ok)
-        DZ_TRY(look_at_custody(s, err));
+        DZ_TRY(look_at_custody(s, c, err));
     if (s->witness_us == 0)
-        red(s, "no-witness");
+        dz_status_red(s, "no-witness");
     else if (!s->witness_fresh)
-        red(s, "witness-stale");
+        dz_status_red(s, "witness-stale");
     look_at_holder(s);
     if (s->forged)
-        red(s, "forged-approvals");
+        dz_status_red(s, "forged-approvals");
     /* what only other parts of the product can bring: said, never passed over */
-    red(s, "no-offsite-copy");
-    red(s, "no-rehearsal");
+    dz_status_red(s, "no-offsite-copy");
+    dz_status_red(s, "no-rehearsal");
     return DZ_OK;
+}
+
+static dz_status gather_all(struct dz_status_state *s, dz_err *err) {
+    struct dz_custody c = { .v = s->v };
+    dz_status st = DZ_OK;
+
+    if (s->log_ok) {
+        st = dz_custody_read(&c, err);
+        s->quorum = &c.quorum;
+    }
+    if (st == DZ_OK)
+        st = gather(s, &c, err);
+    s->quorum = NULL;
+    dz_custody_release(&c);
+    return st;
 }
 
 int dz_cmd_status(struct dz_cli *cli, int argc, char **argv) {
@@ -245,7 +218,7 @@ int dz_cmd_status(struct dz_cli *cli, int argc, char **argv) {
     if (!s.log_ok)
         dz_say_error(&log);
     dz_keys_fingerprint(v->host, fingerprint);
-    if (gather(&s, &err) != DZ_OK) {
+    if (gather_all(&s, &err) != DZ_OK) {
         code = dz_cli_fail(&err);
     } else {
         if (cli->json)

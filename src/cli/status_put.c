@@ -99,6 +99,21 @@ static json_t *clock_json(const struct dz_status_state *s) {
     return j;
 }
 
+static json_t *standing_json(const struct dz_status_state *s) {
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < s->n_standing && i < DZ_STATUS_ALARMS; i++) {
+        json_t *j = json_object();
+
+        (void) json_object_set_new(j, "leaf", dz_json_count(s->standing[i].leaf));
+        (void) json_object_set_new(j, "time", dz_json_time(s->standing[i].time_us));
+        dz_json_text(j, "reason", s->standing[i].reason);
+        dz_json_text(j, "about", s->standing[i].about);
+        (void) json_array_append_new(list, j);
+    }
+    return list;
+}
+
 static json_t *open_json(const struct dz_status_state *s) {
     json_t *j;
 
@@ -144,6 +159,7 @@ void dz_status_put_json(const struct dz_status_state *s, const char *fingerprint
     (void) json_object_set_new(j, "offsite", json_null());
     (void) json_object_set_new(j, "rehearsal", json_null());
     (void) json_object_set_new(j, "alarms", dz_json_count(s->alarms));
+    (void) json_object_set_new(j, "standing", standing_json(s));
     dz_json_put(j);
 }
 
@@ -306,9 +322,35 @@ static void put_clock(const struct dz_status_state *s) {
     }
 }
 
+static void put_alarms(const struct dz_status_state *s) {
+    char text[320], when[DZ_WHEN_TEXT];
+
+    (void) snprintf(text, sizeof text, "%llu", (unsigned long long) s->n_standing);
+    if (s->n_standing) {
+        red_line(T_("alarms"), text);
+    } else {
+        label(T_("alarms"));
+        (void) printf("%s\n", text);
+    }
+    for (size_t i = 0; i < s->n_standing && i < DZ_STATUS_ALARMS; i++) {
+        const struct dz_status_alarm *a = &s->standing[i];
+
+        dz_when_text(a->time_us, when);
+        (void) snprintf(text, sizeof text, T_("leaf %llu, %s: %s: %s"),
+                        (unsigned long long) a->leaf, when, a->reason, a->about);
+        label("");
+        put_red(text);
+    }
+    if (s->n_standing > DZ_STATUS_ALARMS) {
+        label("");
+        (void) printf(T_("and %llu more\n"),
+                      (unsigned long long) (s->n_standing - DZ_STATUS_ALARMS));
+    }
+}
+
 void dz_status_put_text(const struct dz_status_state *s, const char *fingerprint) {
     const struct dz_vault_config *c = &s->v->config;
-    char alarms[32], when[DZ_WHEN_TEXT], text[120];
+    char when[DZ_WHEN_TEXT], text[120];
 
     label(T_("vault"));
     (void) printf("%s\n", s->v->path);
@@ -332,11 +374,5 @@ void dz_status_put_text(const struct dz_status_state *s, const char *fingerprint
     put_clock(s);
     red_line(T_("copies"), T_("this one only: none off-site"));
     red_line(T_("rehearsal"), T_("none"));
-    (void) snprintf(alarms, sizeof alarms, "%llu", (unsigned long long) s->alarms);
-    if (s->alarms) {
-        red_line(T_("alarms"), alarms);
-    } else {
-        label(T_("alarms"));
-        (void) printf("%s\n", alarms);
-    }
+    put_alarms(s);
 }

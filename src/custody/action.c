@@ -203,6 +203,8 @@ const struct dz_action dz_actions[] = {
       DZ_REQUEST_POLICY, false, dz_describe_loosen, dz_carry_out_loosen },
     { "release-hold", "LEAF", N_("a hold ends"), DZ_REQUEST_RELEASE, false, dz_describe_release,
       dz_carry_out_release },
+    { "acknowledge-alarm", "LEAF|SNAPSHOT", N_("an alarm is settled, and keeps nothing any more"),
+      DZ_REQUEST_ALARM, false, dz_describe_alarm, dz_carry_out_alarm },
     { "unfreeze-clock", NULL, N_("the clock is right again, and snapshots may expire"),
       DZ_REQUEST_UNFREEZE, false, describe_unfreeze, note_unfreeze },
     { 0 },

@@ -7,6 +7,7 @@
 #include "core/clock.h"
 #include "custody/clock_guard.h"
 #include "custody/hold.h"
+#include "custody/settled.h"
 #include "custody/shown.h"
 #include "custody/survey.h"
 
@@ -259,19 +260,19 @@ dz_status dz_carry_out_loosen(struct dz_custody *c, int tmpfd, const dz_ask *a, 
 
 /* --- holds ------------------------------------------------------------------------------------ */
 
-static const dz_ledger_leaf *hold_at(const struct dz_custody *c, const char *text) {
+/* The leaf of this kind that the text numbers, or NULL. */
+static const dz_ledger_leaf *leaf_at(const struct dz_custody *c, enum dz_leaf_kind kind,
+                                     const char *text) {
     char *end;
     unsigned long long index = strtoull(text, &end, 10);
 
-    for (size_t i = 0; *text >= '0' && *text <= '9' && *end == '\0' && i < c->ledger->n; i++)
-        if (c->ledger->leaves[i].index == index && c->ledger->leaves[i].kind == DZ_LEAF_HOLD)
-            return &c->ledger->leaves[i];
-    return NULL;
+    return *text >= '0' && *text <= '9' && *end == '\0' ? dz_ledger_leaf_at(c->ledger, kind, index)
+                                                        : NULL;
 }
 
 dz_status dz_describe_release(const struct dz_custody *c, const struct dz_operands *typed,
                               struct dz_subject *ret, dz_err *err) {
-    const dz_ledger_leaf *hold = hold_at(c, typed->what[0]);
+    const dz_ledger_leaf *hold = leaf_at(c, DZ_LEAF_HOLD, typed->what[0]);
     uint8_t files[DZ_REQUEST_SNAPSHOTS_MAX][DZ_SHA256_BYTES];
     struct dz_survey_if what_if = { 0 };
     const dz_leaf_object *o;
@@ -295,5 +296,71 @@ dz_status dz_describe_release(const struct dz_custody *c, const struct dz_operan
 
 dz_status dz_carry_out_release(struct dz_custody *c, int tmpfd, const dz_ask *a, uint64_t *ret_leaf,
                                dz_err *err) {
+    return note(c, tmpfd, a, json_object(), ret_leaf, err);
+}
+
+/* --- alarms ----------------------------------------------------------------------------------- */
+
+enum { LEAF_DIGITS = 8 }; /* fewer decimal digits are a leaf, never the beginning of an id */
+
+/* The snapshot of the same source before this one; false: it is the first. */
+static dz_status find_before(const struct dz_custody *c, const struct dz_snapshot *snap,
+                             uint8_t ret_file[DZ_SHA256_BYTES], bool *ret_found, dz_err *err) {
+    struct dz_survey survey = { 0 };
+    dz_status s = dz_survey_of(c, dz_now_us(), NULL, &survey, err);
+
+    *ret_found = false;
+    for (size_t i = 1; s == DZ_OK && i < survey.n; i++)
+        if (survey.rows[i].leaf == snap->leaf &&
+            strcmp(survey.rows[i - 1].source, snap->commit.source) == 0) {
+            memcpy(ret_file, survey.rows[i - 1].file, DZ_SHA256_BYTES);
+            *ret_found = true;
+        }
+    dz_survey_release(&survey);
+    return s;
+}
+
+static dz_status describe_snapshot(const struct dz_custody *c, const struct dz_snapshot *snap,
+                                   struct dz_subject *ret, dz_err *err) {
+    const struct dz_survey_if what_if = { .settled = snap->leaf };
+    uint8_t files[2][DZ_SHA256_BYTES];
+    bool before;
+
+    if (snap->commit.alarms == 0)
+        return DZ_FAIL(err, DZ_E_POLICY, "this snapshot raised no alarm");
+    if (dz_settled_snapshot(&c->quorum, snap))
+        return DZ_FAIL(err, DZ_E_POLICY, "the alarms of this snapshot are settled already");
+    memcpy(files[0], snap->file, sizeof files[0]);
+    DZ_TRY(find_before(c, snap, files[1], &before, err));
+    dz_settled_put_snapshot(snap, ret->line);
+    return show_all(c, files, before ? 2 : 1, &what_if, if_nothing_else, ret, err);
+}
+
+dz_status dz_describe_alarm(const struct dz_custody *c, const struct dz_operands *typed,
+                            struct dz_subject *ret, dz_err *err) {
+    const dz_ledger_leaf *alarm = leaf_at(c, DZ_LEAF_ALARM, typed->what[0]);
+    const char *reason = alarm ? dz_ledger_text(alarm, "reason") : NULL;
+    struct dz_snapshot snap = { 0 };
+    dz_status s;
+
+    if (alarm) {
+        if (reason && strcmp(reason, "clock-jumped") == 0)
+            return DZ_FAIL(err, DZ_E_POLICY,
+                           "a clock is not settled but set right: dozo request unfreeze-clock");
+        dz_settled_put(alarm, ret->line);
+        return DZ_OK;
+    }
+    if (strlen(typed->what[0]) < LEAF_DIGITS &&
+        typed->what[0][strspn(typed->what[0], "0123456789")] == '\0')
+        return DZ_FAIL(err, DZ_E_NOT_FOUND, "leaf %s is no alarm: dozo status lists them",
+                       typed->what[0]);
+    DZ_TRY(dz_snapshot_find(c->v, typed->what[0], &snap, err));
+    s = describe_snapshot(c, &snap, ret, err);
+    dz_snapshot_release(&snap);
+    return s;
+}
+
+dz_status dz_carry_out_alarm(struct dz_custody *c, int tmpfd, const dz_ask *a, uint64_t *ret_leaf,
+                             dz_err *err) {
     return note(c, tmpfd, a, json_object(), ret_leaf, err);
 }

@@ -3,12 +3,14 @@
 #include <stdio.h>
 
 #include "custody/hold.h"
+#include "custody/settled.h"
 
 /* What carries out a request. */
 static const uint16_t effects[DZ_REQUEST_KIND_COUNT] = {
     [DZ_REQUEST_DELETE] = DZ_LEAF_PRUNE_INTENT,
     [DZ_REQUEST_POLICY] = DZ_LEAF_POLICY,
     [DZ_REQUEST_RELEASE] = DZ_LEAF_RELEASE,
+    [DZ_REQUEST_ALARM] = DZ_LEAF_SETTLED,
     [DZ_REQUEST_UNFREEZE] = DZ_LEAF_CLOCK_EVENT,
     [DZ_REQUEST_OPERATOR_ADD] = DZ_LEAF_OPERATOR_ADD,
     [DZ_REQUEST_OPERATOR_REMOVE] = DZ_LEAF_OPERATOR_REMOVE,
@@ -165,6 +167,21 @@ static dz_status check_hold(const struct dz_quorum *q, const struct dz_request *
     return DZ_OK;
 }
 
+/* --- alarms ----------------------------------------------------------------------------------- */
+
+static dz_status check_alarm(const struct dz_quorum *q, const struct dz_request *r, dz_err *err) {
+    const dz_ledger_leaf *alarm;
+
+    if (r->n_snapshots > 0) /* custody/survey.h holds the text against the snapshot */
+        return DZ_OK;
+    alarm = dz_settled_leaf(q->ledger, r);
+    if (!alarm)
+        return DZ_FAIL(err, DZ_E_POLICY, "the log has no such alarm, or it says something else");
+    if (dz_settled_alarm(q, alarm))
+        return DZ_FAIL(err, DZ_E_POLICY, "this alarm is settled already");
+    return DZ_OK;
+}
+
 /* --- by kind ---------------------------------------------------------------------------------- */
 
 dz_status dz_effect_check(const struct dz_quorum *q, const struct dz_request *r, dz_err *err) {
@@ -176,6 +193,8 @@ dz_status dz_effect_check(const struct dz_quorum *q, const struct dz_request *r,
         return check_rules(q, r, err);
     case DZ_REQUEST_RELEASE:
         return check_hold(q, r, err);
+    case DZ_REQUEST_ALARM:
+        return check_alarm(q, r, err);
     case DZ_REQUEST_DELETE:   /* custody/survey.h holds the text against the snapshots */
     case DZ_REQUEST_UNFREEZE: /* custody/clock_guard.h */
     case DZ_REQUEST_KIND_COUNT:

@@ -1,46 +1,21 @@
 #include "custody/hold.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "core/utf8.h"
 #include "custody/shown.h"
 
 void dz_hold_why(const dz_ledger_leaf *hold, dz_buf *to) {
-    const char *why = dz_ledger_text(hold, "why");
-    dz_reader r = dz_reader_over((dz_slice){ (const uint8_t *) why, why ? strlen(why) : 0 });
-    size_t start = to->len;
-
-    while (dz_reader_left(&r) > 0) {
-        dz_slice letter = { r.cur, 0 };
-        uint32_t point;
-
-        if (!dz_utf8_take(&r, &point))
-            break;
-        letter.len = (size_t) (r.cur - letter.data);
-        if (to->len - start + letter.len > DZ_HOLD_WHY_MAX)
-            break;
-        if (!dz_utf8_plain(letter))
-            dz_buf_put_u8(to, '?');
-        else if (point != ' ' || to->len > start)
-            dz_buf_put_slice(to, letter);
-    }
-    while (to->len > start && to->data[to->len - 1] == ' ')
-        to->len--;
-    if (to->len == start)
-        dz_buf_put_u8(to, '?');
+    dz_request_put_visible(dz_ledger_text(hold, "why"), to);
 }
 
 const dz_ledger_leaf *dz_hold_of(const struct dz_ledger *ledger, const struct dz_request *r) {
     const dz_ledger_leaf *hold = NULL;
     dz_autobuf dz_buf why = { 0 };
-    char text[24];
+    uint64_t index;
 
-    for (size_t i = 0; i < ledger->n && ledger->leaves[i].index < r->head.size && !hold; i++) {
-        (void) snprintf(text, sizeof text, "%llu", (unsigned long long) ledger->leaves[i].index);
-        if (ledger->leaves[i].kind == DZ_LEAF_HOLD && dz_request_says(r, "hold", text))
-            hold = &ledger->leaves[i];
-    }
+    if (dz_request_index(r, "hold", &index))
+        hold = dz_ledger_leaf_at(ledger, DZ_LEAF_HOLD, index);
     if (!hold || !dz_request_names(r, hold))
         return NULL;
     dz_hold_why(hold, &why);
@@ -50,14 +25,12 @@ const dz_ledger_leaf *dz_hold_of(const struct dz_ledger *ledger, const struct dz
 }
 
 const dz_ask *dz_hold_ended(const struct dz_quorum *q, uint64_t leaf) {
-    char text[24];
-
-    (void) snprintf(text, sizeof text, "%llu", (unsigned long long) leaf);
     for (size_t i = 0; i < q->n_asks; i++) {
         const dz_ask *a = &q->asks[i];
+        uint64_t hold;
 
         if (a->done && a->request.kind == DZ_REQUEST_RELEASE &&
-            dz_request_says(&a->request, "hold", text))
+            dz_request_index(&a->request, "hold", &hold) && hold == leaf)
             return a;
     }
     return NULL;

@@ -12,7 +12,7 @@ enum { DZ_HOLD_WHY_MAX = 2000 }; /* bytes of UTF-8 */
 /* The hold that a `release-hold` names: one that the log had when it was asked, of just the
  * snapshots and for just the reason that it shows.  NULL: there is none. */
 const dz_ledger_leaf *dz_hold_of(const struct dz_ledger *ledger, const struct dz_request *r);
-/* The reason as a request shows it, on one line and all of it visible; the caller releases *to. */
+/* The reason as a request shows it; the caller releases *to. */
 void dz_hold_why(const dz_ledger_leaf *hold, dz_buf *to);
 
 /* The request that ended the hold at this leaf; NULL: none has. */

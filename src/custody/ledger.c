@@ -106,6 +106,23 @@ dz_status dz_ledger_read(struct dz_vault *v, struct dz_ledger **ret_ledger, dz_e
     return DZ_OK;
 }
 
+const dz_ledger_leaf *dz_ledger_leaf_at(const struct dz_ledger *l, enum dz_leaf_kind kind,
+                                        uint64_t index) {
+    size_t low = 0, high = l->n;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (l->leaves[mid].index < index)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < l->n && l->leaves[low].index == index && l->leaves[low].kind == kind
+               ? &l->leaves[low]
+               : NULL;
+}
+
 const dz_leaf_object *dz_ledger_object(const dz_ledger_leaf *l, enum dz_leaf_object_type type,
                                        size_t n) {
     for (size_t i = 0; i < l->n_objects; i++)

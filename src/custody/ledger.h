@@ -44,6 +44,9 @@ dz_status dz_ledger_read(struct dz_vault *v, struct dz_ledger **ret_ledger,
 void dz_ledger_free(struct dz_ledger *l); /* NULL is fine */
 DZ_DEFINE_AUTO(dz_ledger, dz_ledger_free)
 
+/* The leaf of this kind with this index, or NULL. */
+const dz_ledger_leaf *dz_ledger_leaf_at(const struct dz_ledger *l, enum dz_leaf_kind kind,
+                                        uint64_t index);
 /* The leaf's n-th object (from 0) of this type, or NULL. */
 const dz_leaf_object *dz_ledger_object(const dz_ledger_leaf *l, enum dz_leaf_object_type type,
                                        size_t n);

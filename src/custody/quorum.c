@@ -242,7 +242,7 @@ static dz_status take_effect(struct dz_quorum *q, const dz_ledger_leaf *leaf, dz
 static bool claims_approval(const dz_ledger_leaf *leaf) {
     return leaf->kind == DZ_LEAF_OPERATOR_ADD || leaf->kind == DZ_LEAF_OPERATOR_REMOVE ||
            leaf->kind == DZ_LEAF_RELEASE || leaf->kind == DZ_LEAF_CLOCK_EVENT ||
-           dz_ledger_object(leaf, DZ_LEAF_OBJ_REQUEST, 0);
+           leaf->kind == DZ_LEAF_SETTLED || dz_ledger_object(leaf, DZ_LEAF_OBJ_REQUEST, 0);
 }
 
 static void go_on(struct dz_quorum *q, int64_t us) {

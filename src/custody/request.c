@@ -41,6 +41,15 @@ static const struct kind {
                              { "hold", "held-for" },
                              1,
                              DZ_REQUEST_SNAPSHOTS_MAX },
+    [DZ_REQUEST_ALARM] = { "acknowledge-alarm",
+                           "I approve that the alarm below, and those like it before it, are "
+                           "settled: "
+                           "what they kept may be deleted again when its time comes.",
+                           "下記の警報と、それ以前の同種の警報を確認済みとし、警報のために保持し"
+                           "ていた対象を期間の終了後に削除できるようにすることを承認します。",
+                           { "alarm", "raised", "reason", "about" },
+                           0,
+                           DZ_REQUEST_SNAPSHOTS_MAX },
     [DZ_REQUEST_UNFREEZE] = { "unfreeze-clock",
                               "I approve that this vault trusts its clock again and snapshots "
                               "expire by it. I have checked the time below.",
@@ -180,6 +189,30 @@ dz_status dz_request_make(const struct dz_request_new *n, struct dz_request *ret
                                                   : s;
 }
 
+void dz_request_put_visible(const char *text, dz_buf *to) {
+    dz_reader r = dz_reader_over((dz_slice){ (const uint8_t *) text, text ? strlen(text) : 0 });
+    size_t start = to->len;
+
+    while (dz_reader_left(&r) > 0) {
+        dz_slice letter = { r.cur, 0 };
+        uint32_t point;
+
+        if (!dz_utf8_take(&r, &point))
+            break;
+        letter.len = (size_t) (r.cur - letter.data);
+        if (to->len - start + letter.len > DZ_REQUEST_QUOTE_MAX)
+            break;
+        if (!dz_utf8_plain(letter))
+            dz_buf_put_u8(to, '?');
+        else if (point != ' ' || to->len > start)
+            dz_buf_put_slice(to, letter);
+    }
+    while (to->len > start && to->data[to->len - 1] == ' ')
+        to->len--;
+    if (to->len == start)
+        dz_buf_put_u8(to, '?');
+}
+
 /* --- reading ---------------------------------------------------------------------------------- */
 
 static dz_slice take_line(dz_reader *r, size_t max) {
@@ -226,21 +259,29 @@ static void take_hex(dz_reader *r, const char *name, uint8_t *to, size_t len) {
         r->bad = true;
 }
 
+/* A number above 0 of up to 13 digits, in its only spelling. */
+static bool decimal(dz_slice s, uint64_t *ret) {
+    uint64_t n = 0;
+
+    if (s.len == 0 || s.len > 13 || s.data[0] == '0')
+        return false;
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.data[i] < '0' || s.data[i] > '9')
+            return false;
+        n = n * 10 + (uint64_t) (s.data[i] - '0');
+    }
+    *ret = n;
+    return true;
+}
+
 /* "SIZE ROOT", as in a checkpoint. */
 static void take_head(dz_reader *r, dz_checkpoint *ret_head) {
     dz_slice s = take_value(r, "log", 80), size;
     dz_reader in = dz_reader_over(s);
 
     size = dz_read_until(&in, ' ');
-    ret_head->size = 0;
-    if (size.len == 0 || size.len > 13 || size.data[0] == '0')
+    if (!decimal(size, &ret_head->size))
         in.bad = true;
-    for (size_t i = 0; dz_reader_ok(&in) && i < size.len; i++) {
-        if (size.data[i] < '0' || size.data[i] > '9')
-            in.bad = true;
-        else
-            ret_head->size = ret_head->size * 10 + (uint64_t) (size.data[i] - '0');
-    }
     if (!dz_reader_ok(&in) || ret_head->size > DZ_LOG_SIZE_MAX ||
         dz_base64_decode((dz_slice){ in.cur, dz_reader_left(&in) }, ret_head->root.b,
                          sizeof ret_head->root.b) != sizeof ret_head->root.b)
@@ -352,6 +393,16 @@ dz_slice dz_request_value(const struct dz_request *r, const char *field) {
         if (strcmp(fields[i], field) == 0)
             return r->subject[i];
     return (dz_slice){ NULL, 0 };
+}
+
+bool dz_request_index(const struct dz_request *r, const char *field, uint64_t *ret_index) {
+    dz_slice s = dz_request_value(r, field);
+    uint64_t n;
+
+    if (!decimal(s, &n) || n >= r->head.size)
+        return false;
+    *ret_index = n;
+    return true;
 }
 
 bool dz_request_says(const struct dz_request *r, const char *field, const char *value) {

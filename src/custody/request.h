@@ -22,6 +22,7 @@ enum {
     DZ_REQUEST_WHY_MAX = 1000,  /* bytes */
     DZ_REQUEST_SUBJECT_MAX = 6, /* lines, without those of snapshots */
     DZ_REQUEST_SNAPSHOTS_MAX = 16,
+    DZ_REQUEST_QUOTE_MAX = 2000, /* bytes of what others wrote, in a line */
     DZ_REQUEST_NONCE = 16,
 };
 #define DZ_REQUEST_LIFE_US (INT64_C(7) * 86400 * 1000000)      /* when nobody says otherwise */
@@ -33,6 +34,7 @@ enum dz_request_kind {
     DZ_REQUEST_DELETE,          /* snapshots, before their time */
     DZ_REQUEST_POLICY,          /* a looser rule, or a smaller minimum */
     DZ_REQUEST_RELEASE,         /* a hold ends */
+    DZ_REQUEST_ALARM,           /* an alarm is settled: custody/settled.h */
     DZ_REQUEST_UNFREEZE,        /* the clock is trusted again: enum dz_unfreeze */
     DZ_REQUEST_OPERATOR_ADD,    /* somebody more may approve */
     DZ_REQUEST_OPERATOR_REMOVE, /* somebody may no longer */
@@ -100,6 +102,10 @@ void dz_request_release(struct dz_request *r); /* a zeroed one is fine */
 dz_status dz_request_make(const struct dz_request_new *n, struct dz_request *ret_request,
                           dz_err *err) DZ_MUST_CHECK;
 
+/* Appends what others wrote as a request shows it: on one line, all of it visible ('?' for what is
+ * not), without spaces at its ends, cut at DZ_REQUEST_QUOTE_MAX.  NULL or empty: '?'. */
+void dz_request_put_visible(const char *text, dz_buf *to);
+
 /* Reads a request's text; copied.  The caller releases *ret_request.
  * DZ_E_MALFORMED, DZ_E_LIMIT, DZ_E_UNSUPPORTED (a newer version, or a kind we do not know),
  * DZ_E_NOMEM. */
@@ -111,4 +117,6 @@ bool dz_request_names(const struct dz_request *r, const dz_ledger_leaf *leaf);
 
 /* The value of a line of the subject; empty when the kind has no such line. */
 dz_slice dz_request_value(const struct dz_request *r, const char *field);
+/* The same as the index of a leaf that stood below the head it names; false: it is none. */
+bool dz_request_index(const struct dz_request *r, const char *field, uint64_t *ret_index);
 bool dz_request_says(const struct dz_request *r, const char *field, const char *value);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "custody/hold.h"
+#include "custody/settled.h"
 #include "custody/shown.h"
 
 struct reading {
@@ -54,7 +55,8 @@ static dz_status visit(void *ctx, const struct dz_snapshot *snap, dz_status stat
     (void) snprintf(row->source, sizeof row->source, "%s", snap->commit.source);
     memcpy(row->id, snap->commit.id, sizeof row->id);
     row->arrived_us = snap->commit.arrived_us;
-    row->fate.alarm = snap->commit.alarms > 0;
+    row->fate.alarm = snap->commit.alarms > 0 && snap->leaf != r->what_if->settled &&
+                      !dz_settled_snapshot(r->quorum, snap);
     if (row->arrived_us > r->latest_us)
         r->latest_us = row->arrived_us;
     row->fate.when_us = r->latest_us;

@@ -27,6 +27,7 @@ struct dz_survey {
 /* What is not so yet, for who asks what would follow. */
 struct dz_survey_if {
     uint64_t ended;         /* the hold of this leaf; 0: none */
+    uint64_t settled;       /* the alarms of the snapshot of this leaf; 0: none */
     const char *source;     /* whose rules would be others, or NULL; borrowed */
     const dz_keep *instead; /* these; borrowed */
 };

@@ -28,6 +28,7 @@ static const char *const KIND_NAMES[] = {
     [DZ_LEAF_EPOCH] = "epoch",
     [DZ_LEAF_REQUEST] = "request",
     [DZ_LEAF_APPROVE] = "approve",
+    [DZ_LEAF_SETTLED] = "settled",
 };
 
 const char *dz_leaf_kind_name(uint16_t kind) {

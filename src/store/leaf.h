@@ -34,6 +34,7 @@ enum dz_leaf_kind {                           /* numbers are on disk: append onl
                     DZ_LEAF_EPOCH = 20,   /* a new recipient epoch starts */
                     DZ_LEAF_REQUEST = 21, /* an early deletion or a loosening is asked for ... */
                     DZ_LEAF_APPROVE = 22, /* ... and approved by an operator */
+                    DZ_LEAF_SETTLED = 23, /* operators have looked at an alarm */
 };
 
 enum dz_leaf_object_type {                           /* numbers are on disk: append only */

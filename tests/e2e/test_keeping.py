@@ -15,6 +15,7 @@ class Keeping(Operators):
                 write("tree/file", content)
                 cls.good("--vault", vault, "backup", "--source", "files", "tree")
             cls.good("--vault", vault, "policy", "set", "files", "--timezone", "Asia/Tokyo", "--minimum", 90)
+            cls.good("--vault", vault, "backup", "--source", "db", "--stdin-as", "dump", "--", "sh", "-c", "exit 1", code=3)
             cls.good("--vault", vault, "hold", cls.snapshots(vault)[0], "--why", "case 7")
         shutil.rmtree("tree")
 
@@ -31,10 +32,13 @@ class Keeping(Operators):
     def asked(self, vault="vault"):
         """Each kind, with what it is asked with."""
         return [["release-hold", self.hold(vault)], ["loosen-policy", "files,minimum=60"],
-                ["delete-snapshot", self.snapshots(vault)[1]]]
+                ["delete-snapshot", self.snapshots(vault)[1]], ["acknowledge-alarm", self.alarm(vault)]]
+
+    def alarm(self, vault="vault"):
+        return [row["index"] for row in self.rows("--vault", vault, "log") if row["kind"] == "alarm"][-1]
 
     def state(self):
-        return self.reasons(), self.rows("--vault", "vault", "policy"), self.rows("--vault", "vault", "hold")
+        return self.alarms(), self.reasons(), self.rows("--vault", "vault", "policy"), self.rows("--vault", "vault", "hold")
 
     def test_a_hold_ends_when_two_have_signed(self):
         before = self.reasons()
@@ -75,6 +79,46 @@ class Keeping(Operators):
         self.done("release-hold", self.hold())
         self.assertEqual(self.reasons(), ["approved", "approved", "newest"])
         self.assertEqual(len(self.snapshots()), 3, "nothing goes before a week is over")
+
+    def fail(self, source="db"):
+        self.refused(3, "--vault", "vault", "backup", "--source", source, "--stdin-as", "dump", "--", "sh", "-c", "exit 1")
+        return self.alarm()
+
+    def alarms(self):
+        """What status shows of them, in each of its places."""
+        got = self.json("--vault", "vault", "status", code=1)
+        self.assertEqual("source-failed" in got["reasons"], got["standing"] != [])
+        self.assertEqual({s["source"] for s in got["sources"] if s["failed"]},
+                         {a["about"].split(":")[0] for a in got["standing"]})
+        text = self.good("--vault", "vault", "status", code=1)
+        for alarm in got["standing"]:
+            self.assertIn(f"leaf {alarm['leaf']}, ", text)
+        return [(a["leaf"], a["reason"], a["about"]) for a in got["standing"]]
+
+    def test_an_alarm_is_settled_when_two_have_signed(self):
+        self.assertEqual(len(self.alarms()), 1)
+        self.fail()
+        again = self.fail()
+        other = self.fail("mail")
+        standing = [(again, "source-failed", "db: sh failed: exit status 1"),
+                    (other, "source-failed", "mail: sh failed: exit status 1")]
+        self.assertEqual(self.alarms(), standing, "who settles the last settles those before")
+        said = self.dozo("request", "acknowledge-alarm", again, "--why", "the disk was full")
+        for part in ["and those like it before it, are settled", f"alarm: {again}\n", "reason: source-failed\n",
+                     "about: db: sh failed: exit status 1\n"]:
+            self.assertIn(part, said)
+        request, = self.rows("--vault", "vault", "requests")
+        self.approve(request, "alice")
+        self.assertEqual(self.alarms(), standing)
+        self.assertEqual(self.approve(request, "carol")["state"], "done")
+        self.assertEqual(self.kinds()[-1], "settled")
+        self.assertEqual(self.alarms(), standing[1:])
+        self.no("request", "acknowledge-alarm", again, "--why", "x", says="settled already")
+        self.no("request", "acknowledge-alarm", 0, "--why", "x", code=3, says="leaf 0 is no alarm: dozo status")
+        self.no("request", "acknowledge-alarm", self.snapshots()[0], "--why", "x", says="raised no alarm")
+        later = self.fail()
+        self.assertEqual([leaf for leaf, _, _ in self.alarms()], [other, later])
+        self.dozo("verify")
 
     def test_one_person_is_not_two(self):
         before = self.state()

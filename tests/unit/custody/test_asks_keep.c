@@ -1,14 +1,17 @@
 /* What lets snapshots go before the rules do: each kind of request, against each way to have it
- * without the operators.  A vault of three snapshots, one of them held; two of four approve. */
+ * without the operators.  A vault of three snapshots, one of them held, and two of another source,
+ * the last with alarms; two of four approve. */
 #include "tests/unit/custody/ask_fixture.h"
 
 #include "core/hex.h"
+#include "custody/alarm.h"
 #include "custody/clock_guard.h"
 #include "custody/hold.h"
+#include "custody/settled.h"
 #include "custody/survey.h"
 #include "store/session.h"
 
-enum { SNAPSHOTS = 3 };
+enum { SNAPSHOTS = 5, OF_SRC = 3 };
 #define LIFE DZ_REQUEST_LIFE_US
 #define SECOND INT64_C(1000000)
 #define DAY (86400 * SECOND)
@@ -16,7 +19,8 @@ enum { SNAPSHOTS = 3 };
 struct world {
     struct custody_vault v;
     struct dz_custody c;
-    uint64_t hold; /* its leaf: of the first snapshot */
+    uint64_t hold;  /* its leaf: of the first snapshot */
+    uint64_t alarm; /* its leaf: a run of `src` failed */
     uint8_t files[SNAPSHOTS][DZ_SHA256_BYTES];
     char names[SNAPSHOTS][DZ_SNAPSHOT_ID_TEXT];
     int64_t ahead_us; /* of the test, to be put back */
@@ -25,12 +29,13 @@ struct world {
 static const dz_keep first_rules = { .minimum_days = 90, .daily = 10, .zone = "Asia/Tokyo" };
 
 static void back_up(struct world *w, size_t i) {
-    struct dz_commit c = { .source = "src", .files = 3 + i, .bytes = 17 };
+    struct dz_commit c = { .files = 3 + i, .bytes = 17, .alarms = i == SNAPSHOTS - 1 ? 2 : 0 };
     DZ_AUTO(dz_session) s = NULL;
     struct dz_snapshot snap = { 0 };
     struct dz_clock_sample now;
     dz_err err = { 0 };
 
+    (void) snprintf(c.source, sizeof c.source, "%s", i < OF_SRC ? "src" : "src2");
     if (dz_session_begin(w->v.v, &s, &err) != DZ_OK || dz_session_commit(s, &c, &err) != DZ_OK)
         fail_msg("%s", err.what);
     dz_snapshot_id_text(c.id, w->names[i]);
@@ -49,6 +54,17 @@ static void back_up(struct world *w, size_t i) {
     assert_int_equal(dz_clock_tick(w->v.v, w->v.tmpfd, &now, 0, NULL, &err), DZ_OK);
 }
 
+/* *ret_leaf is the alarm's. */
+static void raise_alarm(struct world *w, const char *reason, const char *source, const char *detail,
+                        uint64_t *ret_leaf) {
+    dz_err err = { 0 };
+
+    if (dz_alarm_note(w->v.v, w->v.tmpfd, DZ_ALARM_SERIOUS, reason, source, detail, &err) != DZ_OK)
+        fail_msg("%s", err.what);
+    ask_read(&w->c);
+    *ret_leaf = w->c.head.size - 1;
+}
+
 static void begin(struct world *w) {
     struct dz_clock_sample now;
     dz_err err = { 0 };
@@ -62,7 +78,7 @@ static void begin(struct world *w) {
     for (size_t i = 0; i < SNAPSHOTS; i++)
         back_up(w, i);
     assert_int_equal(dz_policy_set(w->v.v, "src", &first_rules, &err), DZ_OK);
-    ask_read(&w->c);
+    raise_alarm(w, "source-failed", "src", "gave 1", &w->alarm);
 }
 
 static void end(struct world *w) {
@@ -116,12 +132,30 @@ static bool is_going(struct world *w) {
     return fate(w, 1).approved;
 }
 
-static const struct kind kinds[] = {
-    { "release-hold", hold_of, is_released, false },
-    { "loosen-policy", looser, is_looser, false },
-    { "delete-snapshot", second_of, is_going, true },
+static void alarm_of(const struct world *w, char to[ASK_ROOM]) {
+    (void) snprintf(to, ASK_ROOM, "%llu", (unsigned long long) w->alarm);
+}
+static bool is_settled(struct world *w) {
+    ask_read(&w->c);
+    return dz_settled_alarm(&w->c.quorum,
+                            dz_ledger_leaf_at(w->c.ledger, DZ_LEAF_ALARM, w->alarm)) != NULL;
+}
+static void last_of(const struct world *w, char to[ASK_ROOM]) {
+    (void) snprintf(to, ASK_ROOM, "%s", w->names[SNAPSHOTS - 1]);
+}
+static bool is_let_go(struct world *w) {
+    return fate(w, SNAPSHOTS - 1).why != DZ_RETENTION_ALARM ||
+           fate(w, SNAPSHOTS - 2).why != DZ_RETENTION_ALARM;
+}
+
+enum { HOLD, RULES, DELETION, ALARM, ALARMS_OF_SNAPSHOT, KINDS };
+static const struct kind kinds[KINDS] = {
+    [HOLD] = { "release-hold", hold_of, is_released, false },
+    [RULES] = { "loosen-policy", looser, is_looser, false },
+    [DELETION] = { "delete-snapshot", second_of, is_going, true },
+    [ALARM] = { "acknowledge-alarm", alarm_of, is_settled, false },
+    [ALARMS_OF_SNAPSHOT] = { "acknowledge-alarm", last_of, is_let_go, false },
 };
-enum { KINDS = sizeof kinds / sizeof *kinds };
 
 /* Asks, as anybody may; the request is the last of the list. */
 static const dz_ask *ask(struct world *w, const struct kind *k, int64_t life_us) {
@@ -190,11 +224,20 @@ static json_t *text_of(const struct dz_request *r, unsigned minimum) {
     return r->kind == DZ_REQUEST_POLICY ? dz_policy_text("src", &keep) : json_object();
 }
 
-/* The leaf that would carry it out. */
-static void carry_out(struct world *w, const struct dz_request *r) {
-    dz_leaf_object o[2] = { object(DZ_LEAF_OBJ_REQUEST, r->id), { .type = DZ_LEAF_OBJ_COMMIT } };
+enum { OBJECTS = 1 + DZ_REQUEST_SNAPSHOTS_MAX };
 
-    memcpy(o[1].name, r->snapshots[0].file, sizeof o[1].name);
+/* The objects of the leaf that would carry it out. */
+static void objects_of(const struct dz_request *r, dz_leaf_object to[OBJECTS]) {
+    to[0] = object(DZ_LEAF_OBJ_REQUEST, r->id);
+    for (size_t i = 0; i < r->n_snapshots; i++)
+        to[1 + i] = object(DZ_LEAF_OBJ_COMMIT, r->snapshots[i].file);
+}
+
+/* That leaf. */
+static void carry_out(struct world *w, const struct dz_request *r) {
+    dz_leaf_object o[OBJECTS];
+
+    objects_of(r, o);
     append(w, dz_quorum_effect(r->kind), o, 1 + r->n_snapshots, text_of(r, 60));
 }
 
@@ -203,10 +246,11 @@ static void carry_out(struct world *w, const struct dz_request *r) {
 
 static void without_naming_a_request(struct world *w, const struct kind *k) {
     struct dz_request r = copy(&ask(w, k, LIFE)->request);
-    const dz_leaf_object o = object(DZ_LEAF_OBJ_COMMIT, r.snapshots[0].file);
+    dz_leaf_object o[OBJECTS];
 
+    objects_of(&r, o);
     sign_by(w, &r, "12");
-    append(w, dz_quorum_effect(r.kind), &o, r.n_snapshots, text_of(&r, 60));
+    append(w, dz_quorum_effect(r.kind), o + 1, r.n_snapshots, text_of(&r, 60));
     dz_request_release(&r);
 }
 
@@ -351,7 +395,8 @@ static void with_other_values(struct world *w, const struct kind *k) {
                             object(DZ_LEAF_OBJ_COMMIT, w->files[1]) };
 
     sign_by(w, &r, "12");
-    append(w, dz_quorum_effect(r.kind), o, 1 + r.n_snapshots, text_of(&r, 1));
+    if (r.n_snapshots > 0 || r.kind == DZ_REQUEST_POLICY) /* else a leaf has no values */
+        append(w, dz_quorum_effect(r.kind), o, 1 + r.n_snapshots, text_of(&r, 1));
     append(w, dz_quorum_effect(r.kind), o, 3, text_of(&r, 60));
     assert_int_equal(w->c.quorum.asks[0].done, 0);
     dz_request_release(&r);
@@ -467,7 +512,7 @@ static void a_text_that_shows_another_snapshot_than_it_names_does_nothing(void *
             struct dz_request r;
             struct world w;
 
-            if (kinds[k].operand == looser)
+            if (k == RULES || k == ALARM)
                 continue;
             begin(&w);
             r = copy(&ask(&w, &kinds[k], LIFE)->request);
@@ -502,7 +547,7 @@ static void a_hold_is_the_one_that_is_shown(void **state) {
         struct world w;
 
         begin(&w);
-        r = copy(&ask(&w, &kinds[0], LIFE)->request);
+        r = copy(&ask(&w, &kinds[HOLD], LIFE)->request);
         named[0] = w.hold;
         named[1] = w.hold + 1;
         named[2] = r.head.size + 2; /* two requests stand before it */
@@ -531,6 +576,141 @@ static void a_hold_is_the_one_that_is_shown(void **state) {
     }
 }
 
+static void an_alarm_is_the_one_that_is_shown(void **state) {
+    static const struct {
+        const char *what;
+        int alarm; /* 0: the right one; 1: a leaf that is none; 2: the one that comes next */
+        const char *from, *to;
+    } rows[] = {
+        { "a leaf that is no alarm", 1, "alarm: ", "alarm: " },
+        { "the alarm that comes next", 2, "alarm: ", "alarm: " },
+        { "another reason", 0, "reason: source-failed\n", "reason: source-slow\n" },
+        { "another source", 0, "about: src: gave 1\n", "about: other: gave 1\n" },
+        { "another time", 0, "raised: 20", "raised: 19" },
+        { "a snapshot's", 0, "reason: source-failed\n", "reason: snapshot\n" },
+    };
+
+    (void) state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct dz_request r, c, d;
+        uint64_t named[3], next;
+        char from[32], to[32];
+        struct world w;
+
+        begin(&w);
+        r = copy(&ask(&w, &kinds[ALARM], LIFE)->request);
+        named[0] = w.alarm;
+        named[1] = w.hold;
+        named[2] = r.head.size + 2; /* two requests stand before it */
+        (void) snprintf(from, sizeof from, "\nalarm: %llu\n", (unsigned long long) w.alarm);
+        (void) snprintf(to, sizeof to, "\nalarm: %llu\n",
+                        (unsigned long long) named[rows[i].alarm]);
+        d = change(&r, from, to);
+        c = change(&d, rows[i].from, rows[i].to);
+        log_text(&w, dz_buf_slice(&c.text));
+        raise_alarm(&w, "source-failed", "src", "gave 1", &next);
+        assert_int_equal(next, named[2]);
+        sign_by(&w, &c, "12");
+        carry_out(&w, &c);
+        if (is_settled(&w) || w.c.quorum.forged != 1)
+            fail_msg("%s", rows[i].what);
+        dz_request_release(&r);
+        dz_request_release(&c);
+        dz_request_release(&d);
+        end(&w);
+    }
+}
+
+/* One signature for a night of failures, and none for the next night. */
+static void an_alarm_is_settled_with_those_like_it_before(void **state) {
+    static const struct {
+        const char *what, *reason, *source, *detail;
+        bool alike;
+    } rows[] = {
+        { "the same", "source-failed", "src", "gave 1", true },
+        { "the same with another detail", "source-failed", "src", "gave 2", true },
+        { "of another source", "source-failed", "src2", "gave 1", false },
+        { "of no source", "source-failed", NULL, "gave 1", false },
+        { "of another reason", "source-late", "src", "gave 1", false },
+    };
+    enum { ROWS = sizeof rows / sizeof *rows };
+
+    (void) state;
+    for (int later = 0; later < 2; later++) {
+        uint64_t leaf[ROWS];
+        struct dz_request r;
+        struct world w;
+
+        begin(&w);
+        for (size_t i = 0; i < ROWS; i++)
+            raise_alarm(&w, rows[i].reason, rows[i].source, rows[i].detail, &leaf[i]);
+        if (!later) /* what they sign is the last one */
+            raise_alarm(&w, "source-failed", "src", "gave 1", &w.alarm);
+        r = ask_and_do(&w, &kinds[ALARM]);
+        for (size_t i = 0; i < ROWS; i++) {
+            const dz_ledger_leaf *alarm = dz_ledger_leaf_at(w.c.ledger, DZ_LEAF_ALARM, leaf[i]);
+            bool settled = dz_settled_alarm(&w.c.quorum, alarm) != NULL;
+
+            if (settled != (!later && rows[i].alike))
+                fail_msg("%s, %s", rows[i].what, later ? "later" : "before");
+        }
+        dz_request_release(&r);
+        end(&w);
+    }
+}
+
+/* Where there is no source, the detail tells them apart: two witnesses are two. */
+static void what_two_witnesses_contradict_is_settled_one_by_one(void **state) {
+    uint64_t other;
+    struct dz_request r;
+    struct world w;
+
+    (void) state;
+    begin(&w);
+    raise_alarm(&w, "witness-contradicts", NULL, "safe", &other);
+    raise_alarm(&w, "witness-contradicts", NULL, "annex", &w.alarm);
+    r = ask_and_do(&w, &kinds[ALARM]);
+    assert_true(dz_request_says(&r, "about", "annex"));
+    assert_null(dz_settled_alarm(&w.c.quorum, dz_ledger_leaf_at(w.c.ledger, DZ_LEAF_ALARM, other)));
+    dz_request_release(&r);
+    end(&w);
+}
+
+static bool line_says(const struct dz_request *r, size_t i, enum dz_request_line line,
+                      const char *what) {
+    dz_slice s = r->snapshots[i].line[line];
+
+    return memmem(s.data, s.len, what, strlen(what)) != NULL;
+}
+
+/* Both snapshots that the alarms kept stand in the text, with what keeps them then. */
+static void alarms_of_a_snapshot_no_longer_keep_it_nor_the_one_before(void **state) {
+    struct dz_request r;
+    struct world w;
+    dz_err err = { 0 };
+
+    (void) state;
+    begin(&w);
+    assert_int_equal(fate(&w, 3).why, DZ_RETENTION_ALARM);
+    assert_int_equal(fate(&w, 4).why, DZ_RETENTION_ALARM);
+    assert_int_equal(dz_policy_set(w.v.v, "src2", &first_rules, &err), DZ_OK);
+    ask_read(&w.c);
+    r = ask_and_do(&w, &kinds[ALARMS_OF_SNAPSHOT]);
+    assert_true(dz_request_says(&r, "reason", "snapshot"));
+    assert_true(dz_request_says(&r, "about", "2 alarms of the first snapshot below"));
+    assert_int_equal(r.n_snapshots, 2);
+    assert_true(line_says(&r, 0, DZ_REQUEST_ID, w.names[4]));
+    assert_true(line_says(&r, 0, DZ_REQUEST_THEN, "newest"));
+    assert_true(line_says(&r, 1, DZ_REQUEST_ID, w.names[3]));
+    assert_true(line_says(&r, 1, DZ_REQUEST_THEN, "within the minimum"));
+    assert_int_equal(fate(&w, 3).why, DZ_RETENTION_MINIMUM);
+    assert_int_equal(fate(&w, 4).why, DZ_RETENTION_NEWEST);
+    assert_int_equal(ask_for(&w.v, &w.c, "acknowledge-alarm", w.names[4], LIFE, &err), DZ_E_POLICY);
+    assert_non_null(strstr(err.what, "settled already"));
+    dz_request_release(&r);
+    end(&w);
+}
+
 static void rules_that_changed_meanwhile_are_not_overrun(void **state) {
     dz_keep tighter = first_rules;
     struct dz_request r;
@@ -539,7 +719,7 @@ static void rules_that_changed_meanwhile_are_not_overrun(void **state) {
 
     (void) state;
     begin(&w);
-    r = copy(&ask(&w, &kinds[1], LIFE)->request);
+    r = copy(&ask(&w, &kinds[RULES], LIFE)->request);
     sign_by(&w, &r, "12");
     tighter.daily = 11;
     assert_int_equal(dz_policy_set(w.v.v, "src", &tighter, &err), DZ_OK);
@@ -553,13 +733,6 @@ static void rules_that_changed_meanwhile_are_not_overrun(void **state) {
     end(&w);
 }
 
-static bool line_says(const struct dz_request *r, size_t i, enum dz_request_line line,
-                      const char *what) {
-    dz_slice s = r->snapshots[i].line[line];
-
-    return memmem(s.data, s.len, what, strlen(what)) != NULL;
-}
-
 static void a_request_shows_what_will_be(void **state) {
     char one[DZ_SNAPSHOT_ID_TEXT], two[DZ_SNAPSHOT_ID_TEXT];
     char *const both[] = { one, two };
@@ -571,7 +744,7 @@ static void a_request_shows_what_will_be(void **state) {
 
     (void) state;
     begin(&w);
-    r = ask_and_do(&w, &kinds[0]);
+    r = ask_and_do(&w, &kinds[HOLD]);
     assert_int_equal(r.n_snapshots, 1);
     assert_true(line_says(&r, 0, DZ_REQUEST_ID, w.names[0]));
     assert_true(line_says(&r, 0, DZ_REQUEST_CONTENT, "3 files, 17 bytes"));
@@ -633,7 +806,7 @@ static void all_snapshots_of_a_request_go(void **state) {
     assert_int_equal(fate(&w, 1).why, DZ_RETENTION_APPROVED);
     assert_int_equal(fate(&w, 2).why, DZ_RETENTION_NEWEST);
     dz_request_release(&r);
-    r = ask_and_do(&w, &kinds[0]);
+    r = ask_and_do(&w, &kinds[HOLD]);
     assert_int_equal(fate(&w, 0).why, DZ_RETENTION_APPROVED);
     dz_request_release(&r);
     end(&w);
@@ -648,6 +821,10 @@ static void what_cannot_be_is_not_asked(void **state) {
         { "release-hold", "x", DZ_E_NOT_FOUND },
         { "release-hold", "99", DZ_E_NOT_FOUND },
         { "delete-snapshot", "00000000", DZ_E_NOT_FOUND },
+        { "acknowledge-alarm", "0", DZ_E_NOT_FOUND },
+        { "acknowledge-alarm", "00000000", DZ_E_NOT_FOUND },
+        { "acknowledge-alarm", "latest:src", DZ_E_POLICY },
+        { "acknowledge-alarm", "x", DZ_E_USAGE },
         { "loosen-policy", "other,minimum=1", DZ_E_POLICY },
         { "loosen-policy", "src,minimum=91", DZ_E_POLICY },
         { "loosen-policy", "src,minimum=", DZ_E_USAGE },
@@ -671,6 +848,20 @@ static void what_cannot_be_is_not_asked(void **state) {
     end(&w);
 }
 
+static void a_clock_is_not_acknowledged_but_set_right(void **state) {
+    char operand[ASK_ROOM];
+    struct world w;
+    dz_err err = { 0 };
+
+    (void) state;
+    begin(&w);
+    raise_alarm(&w, "clock-jumped", NULL, "an hour", &w.alarm);
+    alarm_of(&w, operand);
+    assert_int_equal(ask_for(&w.v, &w.c, "acknowledge-alarm", operand, LIFE, &err), DZ_E_POLICY);
+    assert_non_null(strstr(err.what, "unfreeze-clock"));
+    end(&w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nothing_happens_without_the_operators),
@@ -678,10 +869,15 @@ int main(void) {
         cmocka_unit_test(an_exchange_is_good_for_once),
         cmocka_unit_test(a_text_that_shows_another_snapshot_than_it_names_does_nothing),
         cmocka_unit_test(a_hold_is_the_one_that_is_shown),
+        cmocka_unit_test(an_alarm_is_the_one_that_is_shown),
+        cmocka_unit_test(an_alarm_is_settled_with_those_like_it_before),
+        cmocka_unit_test(what_two_witnesses_contradict_is_settled_one_by_one),
+        cmocka_unit_test(alarms_of_a_snapshot_no_longer_keep_it_nor_the_one_before),
         cmocka_unit_test(rules_that_changed_meanwhile_are_not_overrun),
         cmocka_unit_test(a_request_shows_what_will_be),
         cmocka_unit_test(all_snapshots_of_a_request_go),
         cmocka_unit_test(what_cannot_be_is_not_asked),
+        cmocka_unit_test(a_clock_is_not_acknowledged_but_set_right),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,6 +90,8 @@ static void how_many_snapshots_a_kind_names(void **state) {
         { "a deletion of one", DZ_REQUEST_DELETE, 1, DZ_OK },
         { "a deletion of as many as go", DZ_REQUEST_DELETE, DZ_REQUEST_SNAPSHOTS_MAX, DZ_OK },
         { "a release of nothing", DZ_REQUEST_RELEASE, 0, DZ_E_USAGE },
+        { "an alarm of no snapshot", DZ_REQUEST_ALARM, 0, DZ_OK },
+        { "an alarm of a snapshot, and the one before", DZ_REQUEST_ALARM, 2, DZ_OK },
         { "rules with a snapshot", DZ_REQUEST_POLICY, 1, DZ_E_USAGE },
         { "an operator with a snapshot", DZ_REQUEST_OPERATOR_ADD, 1, DZ_E_USAGE },
     };
