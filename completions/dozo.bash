@@ -14,7 +14,7 @@ _dozo_requests() { # dozo's global options that came before
 }
 
 _dozo() {
-    local commands="init backup snapshots ls cat diff restore mount verify rebuild status log export checkpoint witness policy hold prune open close operator request requests approve"
+    local commands="init backup snapshots ls cat diff restore mount verify rebuild status log export checkpoint witness policy hold prune enrol open close operator request requests approve"
     local cur prev words cword command='' at position=0 options
     local -a asking
     _init_completion -n : || return # colons belong to latest:SOURCE
@@ -29,7 +29,7 @@ _dozo() {
         --passphrase-file | --lang | --source | --exclude | --to | --strip | --sample | --since | \
             --verify | --tar | --custodians | --threshold | --shares-dir | --key-file | --operators | \
             --approvals | --host-key | --qr | --file | --command | --qr-text | --checkpoint | \
-            --stdin-as | --pre | --post | --why | --for | --name | --text | --sign-with | --signature) ((at++)) ;;
+            --stdin-as | --pre | --post | --why | --for | --name | --text | --sign-with | --signature | --valid | --revoke) ((at++)) ;;
         -*) ;;
         *)
             if [[ -z $command ]]; then command=${words[at]}; else ((position++)); fi
@@ -54,7 +54,7 @@ _dozo() {
         mapfile -t COMPREPLY < <(compgen -W "en ja" -- "$cur")
         return
         ;;
-    --source | --exclude | --strip | --sample | --since | --custodians | --threshold | --approvals | --command | --stdin-as | --why | --for | --name)
+    --source | --exclude | --strip | --sample | --since | --custodians | --threshold | --approvals | --command | --stdin-as | --why | --for | --name | --valid | --revoke)
         return
         ;;
     esac
@@ -84,6 +84,7 @@ _dozo() {
         policy) options+=" --minimum --daily --monthly --yearly --timezone" ;;
         hold) options+=" --why" ;;
         prune) options+=" --dry-run --source" ;;
+        enrol) options+=" --valid --list --revoke" ;;
         open) options+=" --for --renew --collect" ;;
         operator) options+=" --why --for" ;;
         request) options+=" --why --for --name" ;;

@@ -146,7 +146,8 @@ def split_bundle(data, width):
 KINDS = {1: "genesis", 2: "commit", 3: "hold", 4: "release", 5: "prune-intent", 6: "prune-done", 7: "open",
          8: "close", 9: "policy", 10: "clock-tick", 11: "clock-event", 12: "operator-add",
          13: "operator-remove", 14: "witness", 15: "feed-batch", 16: "evidence", 17: "verify", 18: "alarm",
-         19: "mark", 20: "epoch", 21: "request", 22: "approve", 23: "settled"}
+         19: "mark", 20: "epoch", 21: "request", 22: "approve", 23: "settled", 24: "invite", 25: "enrol",
+         26: "revoke"}
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 
 

@@ -21,6 +21,7 @@ int dz_cmd_witness(struct dz_cli *cli, int argc, char **argv);
 int dz_cmd_policy(struct dz_cli *cli, int argc, char **argv);
 int dz_cmd_hold(struct dz_cli *cli, int argc, char **argv);
 int dz_cmd_prune(struct dz_cli *cli, int argc, char **argv);
+int dz_cmd_enrol(struct dz_cli *cli, int argc, char **argv);
 int dz_cmd_open(struct dz_cli *cli, int argc, char **argv);
 int dz_cmd_close(struct dz_cli *cli, int argc, char **argv);
 int dz_cmd_operator(struct dz_cli *cli, int argc, char **argv);
@@ -31,5 +32,6 @@ int dz_cmd_approve(struct dz_cli *cli, int argc, char **argv);
 extern const struct dz_option dz_init_options[], dz_backup_options[], dz_snapshots_options[],
     dz_ls_options[], dz_restore_options[], dz_mount_options[], dz_export_options[],
     dz_verify_options[], dz_log_options[], dz_checkpoint_options[], dz_witness_options[],
-    dz_policy_options[], dz_hold_options[], dz_prune_options[], dz_operator_options[],
-    dz_request_options[], dz_requests_options[], dz_approve_options[], dz_open_options[];
+    dz_policy_options[], dz_hold_options[], dz_prune_options[], dz_enrol_options[],
+    dz_operator_options[], dz_request_options[], dz_requests_options[], dz_approve_options[],
+    dz_open_options[];

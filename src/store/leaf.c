@@ -29,6 +29,9 @@ static const char *const KIND_NAMES[] = {
     [DZ_LEAF_REQUEST] = "request",
     [DZ_LEAF_APPROVE] = "approve",
     [DZ_LEAF_SETTLED] = "settled",
+    [DZ_LEAF_INVITE] = "invite",
+    [DZ_LEAF_ENROL] = "enrol",
+    [DZ_LEAF_REVOKE] = "revoke",
 };
 
 const char *dz_leaf_kind_name(uint16_t kind) {

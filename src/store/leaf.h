@@ -35,6 +35,9 @@ enum dz_leaf_kind {                           /* numbers are on disk: append onl
                     DZ_LEAF_REQUEST = 21, /* an early deletion or a loosening is asked for ... */
                     DZ_LEAF_APPROVE = 22, /* ... and approved by an operator */
                     DZ_LEAF_SETTLED = 23, /* operators have looked at an alarm */
+                    DZ_LEAF_INVITE = 24,  /* a machine may enrol as a source ... */
+                    DZ_LEAF_ENROL = 25,   /* ... and has ... */
+                    DZ_LEAF_REVOKE = 26,  /* ... and may no longer send */
 };
 
 enum dz_leaf_object_type {                           /* numbers are on disk: append only */
