@@ -71,7 +71,7 @@ _dozo() {
             options+=" --custodians --threshold --shares-dir --key-file --passphrase"
             options+=" --operators --approvals --host-key"
             ;;
-        backup) options+=" --source --exclude --one-file-system --reread --stdin-as --pre --post" ;;
+        backup) options+=" --source --exclude --one-file-system --reread --stdin-as --pre --post --no-names" ;;
         snapshots) options+=" --source --checkpoint" ;;
         ls) options+=" -l -R" ;;
         restore) options+=" --to --overwrite --strip" ;;

@@ -19,7 +19,8 @@ enum {
     OPT_REREAD,
     OPT_STDIN_AS,
     OPT_PRE,
-    OPT_POST
+    OPT_POST,
+    OPT_NO_NAMES
 };
 enum { PROBLEMS_SHOWN = 20, GRACE_MS = 10000 /* for a program whose output nobody takes */ };
 
@@ -32,12 +33,14 @@ const struct dz_option dz_backup_options[] = {
       N_("keep what CMD writes, or standard input, as one file of this name") },
     { OPT_PRE, "pre", "CMD", N_("run this before; if it fails, nothing is kept") },
     { OPT_POST, "post", "CMD", N_("run this after, whatever happened") },
+    { OPT_NO_NAMES, "no-names", NULL, N_("messages count files and name none: for logs") },
     { 0 },
 };
 
 struct call {
     const struct dz_cli *cli;
     struct dz_backup_how how;
+    bool no_names;
     const char *stdin_as;
     const char *const *command; /* with stdin_as: NULL ends it; of none, standard input is read */
 };
@@ -95,6 +98,16 @@ static void put_problems(const struct dz_commit *c) {
     if (all > shown)
         dz_say(T_("... and %llu more (--json lists up to %d)"), (unsigned long long) (all - shown),
                (int) DZ_COMMIT_PROBLEMS_MAX);
+}
+
+/* What the log of a daemon may hold: a file's name may be a patient's. */
+static void put_problem_counts(const struct dz_commit *c) {
+    if (c->errors)
+        dz_say(T_("source %s: %llu could not be kept as they were"), c->source,
+               (unsigned long long) c->errors);
+    if (c->changed)
+        dz_say(T_("source %s: %llu changed while they were read"), c->source,
+               (unsigned long long) c->changed);
 }
 
 static json_t *problems_json(const struct dz_commit *c) {
@@ -250,7 +263,10 @@ static int run_backup(void *ctx) {
     if (s != DZ_OK)
         return not_kept(c, &err);
     tick(v);
-    put_problems(&commit);
+    if (c->no_names)
+        put_problem_counts(&commit);
+    else
+        put_problems(&commit);
     if (c->cli->json)
         put_json(&commit, seconds);
     else if (!c->cli->quiet)
@@ -332,6 +348,9 @@ int dz_cmd_backup(struct dz_cli *cli, int argc, char **argv) {
             break;
         case OPT_STDIN_AS:
             c.stdin_as = optarg;
+            break;
+        case OPT_NO_NAMES:
+            c.no_names = true;
             break;
         case OPT_PRE:
             around.pre = optarg;

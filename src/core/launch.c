@@ -1,7 +1,9 @@
 #include "core/launch.h"
 
+#include <libgen.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -47,4 +49,18 @@ int dz_launch(const char *const argv[], int in, int out, bool group, pid_t *ret_
     (void) posix_spawnattr_destroy(&attr);
     (void) posix_spawn_file_actions_destroy(&actions);
     return e;
+}
+
+bool dz_program_find(const char *name, const char *installed, char ret_path[PATH_MAX]) {
+    char self[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+
+    if (n > 0) {
+        self[n] = '\0';
+        if (snprintf(ret_path, PATH_MAX, "%s/%s", dirname(self), name) < PATH_MAX &&
+            access(ret_path, X_OK) == 0)
+            return true;
+    }
+    (void) snprintf(ret_path, PATH_MAX, "%s/%s", installed, name);
+    return access(ret_path, X_OK) == 0;
 }

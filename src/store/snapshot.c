@@ -125,33 +125,85 @@ dz_status dz_snapshots_each(struct dz_vault *v, dz_snapshot_visit *visit, void *
     return visited != DZ_OK ? visited : s;
 }
 
-/* --- by name --------------------------------------------------------------------------------- */
+/* --- from the newest back -------------------------------------------------------------------- */
 
-/* Backwards through the log: what people ask for is mostly the newest. */
-static dz_status find_newest(struct dz_vault *v, const char *source, int64_t until_us,
-                             struct dz_snapshot *ret_snapshot, dz_err *err) {
+static dz_status visit_leaf(struct dz_vault *v, uint64_t index, struct dz_removed *removed,
+                            dz_snapshot_visit_back *visit, void *ctx, bool *go_on, dz_err *err) {
+    struct dz_snapshot snap = { .leaf = index };
+    dz_autobuf dz_buf entry = { 0 };
+    dz_err why = { 0 };
+    dz_leaf leaf;
+    dz_status s;
+
+    DZ_TRY(dz_tlog_read(v->log, index, &entry, err));
+    if (dz_leaf_read(dz_buf_slice(&entry), &leaf, NULL) != DZ_OK)
+        return DZ_OK;
+    DZ_TRY(dz_removed_take(removed, &leaf, err));
+    if (!names_commit(&leaf, snap.file) || dz_removed_snapshot(removed, snap.file))
+        return DZ_OK;
+    s = read_commit(v, &snap, &why);
+    if (s == DZ_E_NOMEM) {
+        if (err)
+            *err = why;
+        return s;
+    }
+    *go_on = visit(ctx, &snap, s, &why);
+    dz_snapshot_release(&snap);
+    return DZ_OK;
+}
+
+dz_status dz_snapshots_back(struct dz_vault *v, uint64_t from, dz_snapshot_visit_back *visit,
+                            void *ctx, dz_err *err) {
     DZ_AUTO(dz_removed) removed = NULL;
+    bool go_on = true;
 
     DZ_TRY(dz_removed_new(true, &removed, err));
-    for (uint64_t i = dz_tlog_head(v->log).size; i-- > 1;) {
-        dz_autobuf dz_buf entry = { 0 };
-        struct dz_snapshot snap = { .leaf = i };
-        dz_leaf leaf;
+    for (uint64_t i = dz_tlog_head(v->log).size; go_on && i-- > (from ? from : 1);)
+        DZ_TRY(visit_leaf(v, i, removed, visit, ctx, &go_on, err));
+    return DZ_OK;
+}
 
-        DZ_TRY(dz_tlog_read(v->log, i, &entry, err));
-        if (dz_leaf_read(dz_buf_slice(&entry), &leaf, NULL) != DZ_OK)
-            continue;
-        DZ_TRY(dz_removed_take(removed, &leaf, err));
-        if (!names_commit(&leaf, snap.file) || dz_removed_snapshot(removed, snap.file))
-            continue;
-        DZ_TRY(read_commit(v, &snap, err));
-        if ((!source || strcmp(snap.commit.source, source) == 0) &&
-            snap.commit.arrived_us <= until_us) {
-            *ret_snapshot = snap;
-            return DZ_OK;
-        }
-        dz_snapshot_release(&snap);
+/* --- by name --------------------------------------------------------------------------------- */
+
+struct newest {
+    const char *source; /* NULL: any */
+    int64_t until_us;
+    struct dz_snapshot *ret;
+    bool found;
+    dz_status status; /* of a commit that could not be read, and the reason */
+    dz_err why;
+};
+
+static bool is_newest(void *ctx, struct dz_snapshot *snap, dz_status status, const dz_err *why) {
+    struct newest *n = ctx;
+
+    if (status != DZ_OK) {
+        n->status = status;
+        n->why = *why;
+        return false;
     }
+    if ((n->source && strcmp(snap->commit.source, n->source) != 0) ||
+        snap->commit.arrived_us > n->until_us)
+        return true;
+    *n->ret = *snap;
+    *snap = (struct dz_snapshot){ 0 };
+    n->found = true;
+    return false;
+}
+
+/* What people ask for is mostly the newest. */
+static dz_status find_newest(struct dz_vault *v, const char *source, int64_t until_us,
+                             struct dz_snapshot *ret_snapshot, dz_err *err) {
+    struct newest n = { .source = source, .until_us = until_us, .ret = ret_snapshot };
+
+    DZ_TRY(dz_snapshots_back(v, 0, is_newest, &n, err));
+    if (n.status != DZ_OK) {
+        if (err)
+            *err = n.why;
+        return n.status;
+    }
+    if (n.found)
+        return DZ_OK;
     if (source)
         return DZ_FAIL(err, DZ_E_NOT_FOUND, "no such snapshot of source %.80s", source);
     return DZ_FAIL(err, DZ_E_NOT_FOUND, "the vault holds no snapshot yet");

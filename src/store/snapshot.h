@@ -29,6 +29,15 @@ typedef dz_status dz_snapshot_visit(void *ctx, const struct dz_snapshot *snap, d
 dz_status dz_snapshots_each(struct dz_vault *v, dz_snapshot_visit *visit, void *ctx,
                             dz_err *err) DZ_MUST_CHECK;
 
+/* The same from the newest back, down to the leaf `from` of the log (0: all).  A removed one is
+ * passed over as far as the leaves looked at say so: all of them, from the newest on.  The visitor
+ * says whether to go on, and may keep *snap by zeroing it.  What is found of the log as its handle
+ * has it: dz_tlog_refresh() takes in what others appended.  As dz_snapshots_each(). */
+typedef bool dz_snapshot_visit_back(void *ctx, struct dz_snapshot *snap, dz_status status,
+                                    const dz_err *why);
+dz_status dz_snapshots_back(struct dz_vault *v, uint64_t from, dz_snapshot_visit_back *visit,
+                            void *ctx, dz_err *err) DZ_MUST_CHECK;
+
 /* Resolves a name as people type it.  The caller releases *ret_snapshot.
  * DZ_E_NOT_FOUND (says what there is), DZ_E_USAGE (ambiguous prefix, bad time), DZ_E_CORRUPT. */
 dz_status dz_snapshot_find(struct dz_vault *v, const char *name, struct dz_snapshot *ret_snapshot,

@@ -217,6 +217,10 @@ class Commands(Case):
         self.assertIn(b"locked/shut: could not be read: Permission denied", done.stderr)
         said = json.loads(done.stdout)
         self.assertEqual((said["errors"], said["problems"][0]["problem"]), (1, "unreadable"))
+        done = self.run_dozo("--vault", "theirs/vault", "--quiet", "backup", "--source", "s", "--no-names", "locked",
+                             user=user)
+        self.assertEqual((done.returncode, done.stderr),
+                         (1, b"dozo: source s: 1 could not be kept as they were\n"))
         opened = ("--vault", "theirs/vault", "--key", "theirs/key")
         where = str(self.dir / "locked").lstrip("/")
         self.assertEqual(self.good(*opened, "cat", "latest", where + "/open", user=user), "x")
