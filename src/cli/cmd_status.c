@@ -9,9 +9,11 @@
 #include "cli/table.h"
 #include "core/clock.h"
 #include "core/hex.h"
+#include "core/zone.h"
 #include "custody/action.h"
 #include "custody/prune.h"
 #include "custody/witness.h"
+#include "daemon/expected.h"
 #include "store/packlist.h"
 #include "store/verify.h"
 
@@ -143,6 +145,43 @@ static void look_at_holder(struct dz_status_state *s) {
               dz_holder_ask_state(h, &s->holder, NULL) == DZ_OK && s->holder.open;
 }
 
+static dz_status expect(struct dz_status_state *s, const struct dz_expected *expected,
+                        bool *ret_late, dz_err *err) {
+    for (size_t i = 0; i < expected->n; i++) {
+        const dz_expected_source *e = &expected->list[i];
+        struct dz_status_source *src = dz_status_source_of(s, e->name);
+
+        if (!src)
+            return DZ_FAIL(err, DZ_E_NOMEM, "status: no memory for the sources");
+        src->due_us = dz_expected_due(e, src->snapshots ? src->newest_us : INT64_MIN);
+        src->late = s->now_us > dz_expected_late(e, src->snapshots ? src->newest_us : INT64_MIN);
+        *ret_late |= src->late;
+    }
+    return DZ_OK;
+}
+
+/* Worked out here, and not taken from the daemon: it may be dead. */
+static dz_status look_at_expected(struct dz_status_state *s, dz_err *err) {
+    struct dz_expected expected = { 0 };
+    dz_status st = dz_expected_load(s->v, &expected, err);
+    bool late = false;
+
+    if (st == DZ_OK && expected.zone)
+        st = dz_zone_enter(expected.zone, err);
+    if (st == DZ_E_NOMEM)
+        return st;
+    if (st != DZ_OK) {
+        dz_status_red(s, "expected-unreadable");
+    } else if (expected.zone) {
+        st = expect(s, &expected, &late, err);
+        dz_zone_leave();
+    }
+    dz_expected_release(&expected);
+    if (late)
+        dz_status_red(s, "source-late");
+    return st == DZ_E_NOMEM ? st : DZ_OK;
+}
+
 static dz_status look_at_custody(struct dz_status_state *s, const struct dz_custody *c,
                                  dz_err *err) {
     DZ_TRY(look_at_witnesses(s, c->ledger, err));
@@ -156,6 +195,8 @@ static dz_status gather(struct dz_status_state *s, const struct dz_custody *c, d
         dz_status_red(s, "log-damaged");
     else
         DZ_TRY(dz_snapshots_each(s->v, each_snapshot, s, err));
+    if (s->log_ok)
+        DZ_TRY(look_at_expected(s, err));
     DZ_TRY(look_at_packs(s, err));
     if (s->log_ok)
         DZ_TRY(dz_verify_last_read(s->v, &s->last, &s->verified, err));

@@ -17,6 +17,8 @@ struct dz_status_source {
     int64_t newest_us;    /* 0: none was ever made */
     uint64_t newest_leaf; /* of the log */
     int64_t failed_us;    /* a run failed, and none went well since; 0: no */
+    int64_t due_us;       /* when the next one is; 0: it is not expected, INT64_MAX: never */
+    bool late;            /* by more than its limit */
     char newest[DZ_SNAPSHOT_ID_TEXT];
 };
 

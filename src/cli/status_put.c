@@ -26,6 +26,10 @@ static json_t *sources_json(const struct dz_status_state *s) {
             src->snapshots ? json_integer((s->now_us - src->newest_us) / 1000000) : json_null());
         (void) json_object_set_new(j, "failed",
                                    src->failed_us ? dz_json_time(src->failed_us) : json_null());
+        (void) json_object_set_new(
+            j, "due",
+            src->due_us == 0 || src->due_us == INT64_MAX ? json_null() : dz_json_time(src->due_us));
+        (void) json_object_set_new(j, "late", json_boolean(src->late));
         (void) json_object_set_new(j, "files", dz_json_count(src->files));
         (void) json_object_set_new(j, "bytes", dz_json_count(src->bytes));
         (void) json_object_set_new(j, "alarms", dz_json_count(src->alarms));
@@ -180,6 +184,15 @@ static void red_line(const char *name, const char *text) {
     put_red(text);
 }
 
+static void put_late(const struct dz_status_source *src) {
+    char late[160], when[DZ_WHEN_TEXT];
+
+    dz_when_text(src->due_us, when);
+    (void) snprintf(late, sizeof late, T_("late: due at %s, and nothing came"), when);
+    label("");
+    put_red(late);
+}
+
 static void put_sources(const struct dz_status_state *s) {
     if (s->log_ok && s->n_sources == 0)
         red_line(T_("sources"), T_("none: no snapshot was ever made"));
@@ -197,6 +210,8 @@ static void put_sources(const struct dz_status_state *s) {
         } else {
             (void) printf(" %s\n", T_("no snapshot yet"));
         }
+        if (src->late)
+            put_late(src);
         if (src->failed_us == 0)
             continue;
         dz_when_text(src->failed_us, when);

@@ -5,24 +5,18 @@
 #include <signal.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
-#include <time.h>
 
+#include "core/clock.h"
 #include "core/durable.h"
 #include "core/launch.h"
 
-static int64_t now_ms(void) {
-    struct timespec t;
-
-    (void) clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t) t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
-/* Waits until there is something to read, or a process has ended; `end` is on now_ms()'s clock. */
+/* Waits until there is something to read, or a process has ended; `end` is in milliseconds, on the
+ * monotonic clock. */
 static dz_status wait_for(int fd, int64_t end, int timeout_ms, dz_err *err) {
     struct pollfd p = { .fd = fd, .events = POLLIN };
 
     for (;;) {
-        int64_t left = end - now_ms();
+        int64_t left = end - dz_monotonic_us() / 1000;
         int ready = left > 0 ? poll(&p, 1, (int) left) : 0;
 
         if (ready > 0)
@@ -66,7 +60,7 @@ static dz_status wait_for_end(pid_t pid, int64_t end, int timeout_ms, dz_err *er
 dz_status dz_run(const char *const argv[], dz_slice input, size_t output_max, int timeout_ms,
                  dz_buf *output, int *ret_code, dz_err *err) {
     int in[2] = { -1, -1 }, out[2] = { -1, -1 }, code = 0, e;
-    const int64_t end = now_ms() + timeout_ms;
+    const int64_t end = dz_monotonic_us() / 1000 + timeout_ms;
     dz_status s = DZ_OK;
     pid_t pid = -1;
 

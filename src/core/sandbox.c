@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/landlock.h>
 #include <seccomp.h>
 #include <signal.h>
@@ -42,6 +43,18 @@ dz_status dz_sandbox_user(dz_err *err) {
     return DZ_OK;
 }
 
+dz_status dz_sandbox_powers(dz_err *err) {
+    struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { 0 };
+
+    if (geteuid() != 0)
+        return DZ_OK;
+    data[0].effective = data[0].permitted = 1U << CAP_DAC_OVERRIDE;
+    if (syscall(SYS_capset, &head, data) != 0)
+        return DZ_FAIL_ERRNO(err, "sandbox: capabilities");
+    return DZ_OK;
+}
+
 /* --- files ------------------------------------------------------------------------------------ */
 
 /* Newer than the headers of Debian 12: linux/landlock.h of 6.2 and 6.10. */
@@ -61,7 +74,16 @@ static uint64_t all_rights(long abi) {
     return rights;
 }
 
-static bool allow_path(int rules, const char *path) {
+/* What a vault's writer does below its directory, as far as this kernel knows of it. */
+static uint64_t keeping_rights(long abi) {
+    return all_rights(abi) &
+           (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR |
+            LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG |
+            LANDLOCK_ACCESS_FS_MAKE_DIR | LANDLOCK_ACCESS_FS_REMOVE_FILE |
+            LANDLOCK_ACCESS_FS_REMOVE_DIR | LANDLOCK_ACCESS_FS_REFER | ACCESS_TRUNCATE);
+}
+
+static bool allow_path(int rules, const char *path, uint64_t more) {
     dz_autoclose int fd = open(path, O_PATH | O_CLOEXEC);
     struct landlock_path_beneath_attr a = { .allowed_access = LANDLOCK_ACCESS_FS_READ_FILE,
                                             .parent_fd = fd };
@@ -72,11 +94,11 @@ static bool allow_path(int rules, const char *path) {
     if (fstat(fd, &st) != 0)
         return false;
     if (S_ISDIR(st.st_mode))
-        a.allowed_access |= LANDLOCK_ACCESS_FS_READ_DIR;
+        a.allowed_access |= LANDLOCK_ACCESS_FS_READ_DIR | more;
     return syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &a, 0) == 0;
 }
 
-dz_status dz_sandbox_files(const char *const paths[], dz_err *err) {
+dz_status dz_sandbox_files_keep(const char *const paths[], const char *kept, dz_err *err) {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     struct landlock_ruleset_attr all = { .handled_access_fs = all_rights(abi) };
     dz_autoclose int rules = -1;
@@ -88,11 +110,17 @@ dz_status dz_sandbox_files(const char *const paths[], dz_err *err) {
     if (rules < 0)
         return DZ_FAIL_ERRNO(err, "sandbox: Landlock");
     for (size_t i = 0; paths[i]; i++)
-        if (!allow_path(rules, paths[i]))
+        if (!allow_path(rules, paths[i], 0))
             return DZ_FAIL_ERRNO(err, "sandbox: %.100s", paths[i]);
+    if (kept && !allow_path(rules, kept, keeping_rights(abi)))
+        return DZ_FAIL_ERRNO(err, "sandbox: %.100s", kept);
     if (syscall(SYS_landlock_restrict_self, rules, 0) != 0)
         return DZ_FAIL_ERRNO(err, "sandbox: Landlock");
     return DZ_OK;
+}
+
+dz_status dz_sandbox_files(const char *const paths[], dz_err *err) {
+    return dz_sandbox_files_keep(paths, NULL, err);
 }
 
 /* --- calls ------------------------------------------------------------------------------------ */
@@ -126,6 +154,11 @@ static const int opening[] = {
     SCMP_SYS(memfd_create), SCMP_SYS(getdents64), SCMP_SYS(pread64), SCMP_SYS(getcwd), SCMP_SYS(statfs), SCMP_SYS(fstatfs),
     SCMP_SYS(seccomp), /* to take more away later */
 };
+static const int keeping[] = {
+    SCMP_SYS(pwrite64), SCMP_SYS(ftruncate), SCMP_SYS(fallocate), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(sync_file_range),
+    SCMP_SYS(flock), SCMP_SYS(mkdirat), SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlink),
+    SCMP_SYS(unlinkat),
+};
 static const int connecting[] = {
     SCMP_SYS(connect), SCMP_SYS(setsockopt),
     SCMP_SYS(bind), /* netlink's: addresses of the machine are looked up there; listen is missing */
@@ -152,8 +185,8 @@ static int allow_memory(scmp_filter_ctx f, bool executable) {
     return e ? e : seccomp_rule_add_array(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), n, &data);
 }
 
-static int allow_open(scmp_filter_ctx f) {
-    const scmp_datum_t writing = O_ACCMODE | O_CREAT | O_TRUNC;
+static int allow_open(scmp_filter_ctx f, bool keep) {
+    const scmp_datum_t writing = keep ? 0 : O_ACCMODE | O_CREAT | O_TRUNC;
     const struct scmp_arg_cmp at1 = SCMP_A1(SCMP_CMP_MASKED_EQ, writing, 0);
     const struct scmp_arg_cmp at2 = SCMP_A2(SCMP_CMP_MASKED_EQ, writing, 0);
     const struct scmp_arg_cmp no_privs = SCMP_A0(SCMP_CMP_EQ, PR_SET_NO_NEW_PRIVS);
@@ -186,7 +219,9 @@ dz_status dz_sandbox_calls(unsigned more, dz_err *err) {
     if (e == 0)
         e = allow_memory(f, (more & DZ_SANDBOX_OPEN) != 0);
     if (e == 0 && (more & DZ_SANDBOX_OPEN))
-        e = allow_open(f);
+        e = allow_open(f, (more & DZ_SANDBOX_KEEP) != 0);
+    if (e == 0 && (more & DZ_SANDBOX_KEEP))
+        e = allow(f, keeping, sizeof keeping / sizeof *keeping);
     if (e == 0 && (more & DZ_SANDBOX_CONNECT))
         e = allow_connect(f);
     if (e == 0)

@@ -1,7 +1,7 @@
 /* core/sandbox.h -- a process gives away what it has no use for, before it reads a stranger's
  * bytes.
  *
- *   begin ─▶ user ─▶ files ─▶ calls ─▶ hostile bytes
+ *   begin ─▶ user or powers ─▶ files ─▶ calls ─▶ hostile bytes
  *
  * In this order, in a process of a single thread.  There is no way back, and no sandbox means no
  * service: where a step fails, the process must end.  What was given away is refused with EPERM or
@@ -27,9 +27,18 @@ dz_status dz_sandbox_user(dz_err *err) DZ_MUST_CHECK;
  * DZ_E_IO, DZ_E_UNSUPPORTED (the kernel has no Landlock). */
 dz_status dz_sandbox_files(const char *const paths[], dz_err *err) DZ_MUST_CHECK;
 
+/* The same, and below the directory `kept` files can be written, made, renamed and removed, too. */
+dz_status dz_sandbox_files_keep(const char *const paths[], const char *kept,
+                                dz_err *err) DZ_MUST_CHECK;
+
+/* Root stays root, without its powers: of all capabilities only CAP_DAC_OVERRIDE, to open what
+ * dz_sandbox_files_keep() leaves, whoever owns it.  Nothing for everybody else.  DZ_E_IO. */
+dz_status dz_sandbox_powers(dz_err *err) DZ_MUST_CHECK;
+
 enum dz_sandbox_call {
     DZ_SANDBOX_OPEN = 1 << 0,    /* open files to read them, load libraries */
     DZ_SANDBOX_CONNECT = 1 << 1, /* make and connect sockets of the internet and the machine */
+    DZ_SANDBOX_KEEP = 1 << 2,    /* with OPEN: write, make, lock, sync, rename, remove files */
 };
 /* From now on: read and write what is open, memory, time, the end; and what `more` says (a mask of
  * enum dz_sandbox_call).  No program is run, no process looked at, nothing is ever listened on.

@@ -17,7 +17,7 @@ static const dz_key top_keys[] = {
     { "timezone", read_zone, CONFIG(timezone), "a name such as Asia/Tokyo or UTC" },
     DZ_KEY_JITTER(struct dz_config),
     DZ_KEY_LATE_AFTER(struct dz_config),
-    { "limits", read_limits, CONFIG(limits), "keys at-once, run-time" },
+    { "limits", read_limits, CONFIG(limits), "keys at-once, run-time, grace" },
     { "notify", read_notify, CONFIG(notify), "keys command, syslog" },
     { "sources", skip_sources, CONFIG(feeds), "a list of sources", true },
     { 0 },
@@ -27,6 +27,8 @@ static const dz_key limit_keys[] = {
     { "at-once", dz_key_count, offsetof(struct dz_limits, at_once), "1 to 64", .min = 1,
       .max = DZ_AT_ONCE_MAX },
     DZ_KEY_RUN_TIME(struct dz_limits),
+    { "grace", dz_key_duration, offsetof(struct dz_limits, grace_us),
+      "a duration from 1s to 10m, such as 30s", .min = 1000000, .max = 600 * INT64_C(1000000) },
     { 0 },
 };
 
@@ -149,8 +151,10 @@ static dz_status read_all(const struct dz_yaml *y, struct dz_config *c, dz_err *
 
 dz_status dz_config_read(dz_slice text, const char *name, struct dz_config *ret_config,
                          dz_err *err) {
-    struct dz_config c = { .late_after_us = DZ_DAY_US,
-                           .limits = { .at_once = 2, .run_time_us = DZ_DAY_US } };
+    struct dz_config c = {
+        .late_after_us = DZ_DAY_US,
+        .limits = { .at_once = 2, .run_time_us = DZ_DAY_US, .grace_us = 30 * INT64_C(1000000) }
+    };
     struct dz_yaml y = { 0 };
     dz_status s = dz_yaml_read(text, name, &y, err);
 
@@ -183,21 +187,21 @@ static dz_status check_file(const char *path, const struct stat *st, dz_err *err
     return DZ_OK;
 }
 
-dz_status dz_config_load(const char *path, struct dz_config *ret_config, dz_err *err) {
+dz_status dz_config_load(const char *path, dz_buf *ret_text, struct dz_config *ret_config,
+                         dz_err *err) {
     dz_autoclose int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    dz_autobuf dz_buf text = { 0 };
     struct stat st;
     uint8_t *to;
 
     if (fd < 0 || fstat(fd, &st) != 0)
         return DZ_FAIL_ERRNO(err, "reading %.120s", path);
     DZ_TRY(check_file(path, &st, err));
-    to = dz_buf_extend(&text, (size_t) st.st_size);
+    to = dz_buf_extend(ret_text, (size_t) st.st_size);
     if (!to)
         return DZ_FAIL(err, DZ_E_NOMEM, "%.80s: out of memory", path);
-    if (dz_pread_all(fd, to, text.len, 0) != 0)
+    if (dz_pread_all(fd, to, (size_t) st.st_size, 0) != 0)
         return DZ_FAIL_ERRNO(err, "reading %.120s", path);
-    return dz_config_read(dz_buf_slice(&text), path, ret_config, err);
+    return dz_config_read((dz_slice){ to, (size_t) st.st_size }, path, ret_config, err);
 }
 
 void dz_config_release(struct dz_config *c) {

@@ -7,9 +7,11 @@
  * the time zone is known and so uses core/zone.h. */
 #pragma once
 
+#include "core/buf.h"
+#include "daemon/expected.h"
 #include "daemon/feed.h"
 
-enum { DZ_FEEDS_MAX = 1000, DZ_AT_ONCE_MAX = 64 };
+enum { DZ_FEEDS_MAX = DZ_EXPECTED_MAX, DZ_AT_ONCE_MAX = 64 };
 
 struct dz_config {
     char *vault;    /* path */
@@ -18,6 +20,7 @@ struct dz_config {
     struct dz_limits {
         unsigned at_once; /* runs */
         int64_t run_time_us;
+        int64_t grace_us; /* that a run has to clean up when it is told to stop */
     } limits;
     struct dz_notify {
         dz_texts command; /* n 0: none */
@@ -33,6 +36,8 @@ dz_status dz_config_read(dz_slice text, const char *name, struct dz_config *ret_
                          dz_err *err) DZ_MUST_CHECK;
 /* The same from a file.  Its lines are run with the daemon's rights, so it must belong to root or
  * to whom we run as, and nobody else may write to it.
+ * What it says is appended to `ret_text`, also when it is wrong.
  * DZ_E_POLICY (owner, mode, no regular file), DZ_E_IO, and as above. */
-dz_status dz_config_load(const char *path, struct dz_config *ret_config, dz_err *err) DZ_MUST_CHECK;
+dz_status dz_config_load(const char *path, dz_buf *ret_text, struct dz_config *ret_config,
+                         dz_err *err) DZ_MUST_CHECK;
 void dz_config_release(struct dz_config *c); /* a zeroed one is fine */

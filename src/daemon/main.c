@@ -2,23 +2,33 @@
 
 #include <getopt.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "core/clock.h"
+#include "core/launch.h"
 #include "core/standard_files.h"
 #include "core/text.h"
 #include "core/zone.h"
 #include "daemon/config.h"
+#include "daemon/job.h"
+#include "daemon/log.h"
+#include "daemon/starter.h"
+#include "daemon/supervise.h"
 
 enum { EXIT_OK = 0, EXIT_USAGE = 2, EXIT_COULD_NOT = 3, EXIT_REFUSED = 4 };
 
 struct call {
     const char *config;
-    bool check, help, version;
+    bool check, without_sandbox, help, version;
 };
 
-static void say_error(const dz_err *err) {
-    (void) fprintf(stderr, "dozod: %s%s%s\n", err->what, err->sys_errno ? ": " : "",
-                   err->sys_errno ? strerror(err->sys_errno) : "");
+/* Processes of ours that start again as this program: the word after --role=. */
+static int role(const char *name, int argc, char **argv) {
+    if (strcmp(name, "supervisor") == 0)
+        return dz_supervise(STDIN_FILENO, argc == 0);
+    if (strcmp(name, "job") == 0)
+        return dz_job_exec(argc, argv);
+    return EXIT_USAGE;
 }
 
 static int exit_of(dz_status status) {
@@ -44,7 +54,7 @@ static int check(const struct dz_config *c, const char *path) {
     dz_err err = { 0 };
 
     if (dz_zone_enter(zone, &err) != DZ_OK) {
-        say_error(&err);
+        dz_log_error(&err);
         return EXIT_COULD_NOT;
     }
     (void) printf(T_("%s is right: %zu sources, time zone %s\n"), path, c->n_feeds, zone);
@@ -57,22 +67,21 @@ static int check(const struct dz_config *c, const char *path) {
 /* --- the call --------------------------------------------------------------------------------- */
 
 static const struct option options[] = {
-    { "config", required_argument, NULL, 'c' },
-    { "check", no_argument, NULL, 'k' },
-    { "help", no_argument, NULL, 'h' },
-    { "version", no_argument, NULL, 'v' },
-    { 0 },
+    { "config", required_argument, NULL, 'c' },    { "check", no_argument, NULL, 'k' },
+    { "without-sandbox", no_argument, NULL, 's' }, { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'v' },         { 0 },
 };
 
 static int usage(FILE *to, int code) {
     (void) fprintf(to, "%s\n",
-                   T_("usage: dozod --config FILE --check\n"
+                   T_("usage: dozod --config FILE [--check | --without-sandbox]\n"
                       "\n"
                       "The daemon of a Dozo vault.\n"
                       "\n"
-                      "  --config FILE   what to do: dozod.yaml(5)\n"
-                      "  --check         read it, say whether it is right and when each source is "
-                      "due\n"
+                      "  --config FILE       what to do: dozod.yaml(5)\n"
+                      "  --check             read it only, say whether it is right and when each "
+                      "source is due\n"
+                      "  --without-sandbox   where the kernel has no Landlock; for development\n"
                       "  --help, --version\n"
                       "\n"
                       "The manual: man dozod"));
@@ -87,25 +96,58 @@ static bool parse(struct call *c, int argc, char **argv) {
             c->config = optarg;
         else if (option == 'k')
             c->check = true;
+        else if (option == 's')
+            c->without_sandbox = true;
         else if (option == 'h')
             c->help = true;
         else if (option == 'v')
             c->version = true;
         else
             return false;
-    return optind == argc && (c->help || c->version || (c->config && c->check));
+    return optind == argc && (c->help || c->version || c->config);
+}
+
+static int serve(const struct call *c, dz_slice text, struct dz_config *config) {
+    const char *path = c->config;
+    dz_autofree char *here = *path == '/' ? NULL : get_current_dir_name();
+    dz_autofree char *absolute = NULL;
+    char dozo[PATH_MAX];
+    struct dz_starter_how how = { .dozo = dozo, .sandbox = !c->without_sandbox };
+
+    if (!dz_program_find("dozo", DZ_BINDIR, dozo)) {
+        dz_log(LOG_ERR, T_("the program dozo is neither beside this one nor in %s"), DZ_BINDIR);
+        return EXIT_COULD_NOT;
+    }
+    if (asprintf(&absolute, "%s%s%s", here ? here : "", here ? "/" : "", path) < 0 ||
+        chdir("/") != 0)
+        return EXIT_COULD_NOT;
+    (void) umask(077);
+    how.path = absolute;
+    return dz_starter_run(&how, text, config);
+}
+
+static int load_and(const struct call *c) {
+    DZ_CLEANUP(dz_config_release) struct dz_config config = { 0 };
+    dz_autobuf dz_buf text = { 0 };
+    dz_err err = { 0 };
+    dz_status s = dz_config_load(c->config, &text, &config, &err);
+
+    if (s != DZ_OK) {
+        dz_log_error(&err);
+        return exit_of(s);
+    }
+    return c->check ? check(&config, c->config) : serve(c, dz_buf_slice(&text), &config);
 }
 
 int dz_daemon_main(int argc, char **argv) {
-    struct dz_config config = { 0 };
+    static const char role_option[] = "--role=";
     struct call c = { 0 };
-    dz_err err = { 0 };
-    dz_status s;
-    int code;
 
     if (!dz_standard_files_open())
         return EXIT_COULD_NOT;
     (void) dz_text_init(NULL);
+    if (argc > 1 && strncmp(argv[1], role_option, sizeof role_option - 1) == 0)
+        return role(argv[1] + sizeof role_option - 1, argc - 2, argv + 2);
     if (!parse(&c, argc, argv))
         return usage(stderr, EXIT_USAGE);
     if (c.help)
@@ -114,12 +156,5 @@ int dz_daemon_main(int argc, char **argv) {
         (void) printf("dozod %s\n", DZ_VERSION);
         return EXIT_OK;
     }
-    s = dz_config_load(c.config, &config, &err);
-    if (s != DZ_OK) {
-        say_error(&err);
-        return exit_of(s);
-    }
-    code = check(&config, c.config);
-    dz_config_release(&config);
-    return code;
+    return load_and(&c);
 }

@@ -7,7 +7,7 @@
 #include "core/cleanup.h"
 #include "core/zone.h"
 
-enum { HORIZON_DAYS = 40 * 366, DAY_MINUTES = 1440 };
+enum { HORIZON_DAYS = 9 * 366 /* from a leap day to the next, at most */, DAY_MINUTES = 1440 };
 static const uint32_t every_hour = 0xffffff;
 static const int64_t minute_us = INT64_C(60) * 1000000;
 
@@ -235,8 +235,12 @@ static int64_t next_by_cron(const dz_schedule *s, int64_t after_us) {
 }
 
 int64_t dz_schedule_next(const dz_schedule *s, int64_t after_us) {
-    int64_t after = after_us - s->shift_us, next;
+    const int64_t year_9999 = INT64_C(253370764800) * 1000000;
+    int64_t after, next;
 
+    if (after_us > year_9999)
+        return INT64_MAX;
+    after = (after_us < -year_9999 ? -year_9999 : after_us) - s->shift_us;
     if (s->every_us > 0)
         next = (floor_div(after, s->every_us) + 1) * s->every_us;
     else

@@ -38,7 +38,7 @@ typedef struct dz_schedule {
  * also for a day that no month has ("0 0 30 2 *"). */
 dz_status dz_schedule_cron(const char *line, dz_schedule *ret_schedule, dz_err *err) DZ_MUST_CHECK;
 
-/* The next moment due after `after_us`.  INT64_MAX: none within 40 years. */
+/* The next moment due after `after_us`.  INT64_MAX: none within 9 years, or past the year 9999. */
 int64_t dz_schedule_next(const dz_schedule *s, int64_t after_us);
 
 /* Where a source's runs lie within `jitter_us` after the time that is written: from its name, so

@@ -22,9 +22,12 @@
 
 #include "core/cleanup.h"
 
-enum { ALL = DZ_SANDBOX_OPEN | DZ_SANDBOX_CONNECT };
+enum {
+    ALL = DZ_SANDBOX_OPEN | DZ_SANDBOX_CONNECT,
+    KEEP = DZ_SANDBOX_OPEN | DZ_SANDBOX_KEEP,
+};
 
-static char dir[64], file[80], other[80], fresh[80];
+static char dir[64], file[80], other[80], fresh[80], kept[80], kept_file[96];
 
 /* Each gives 0, or an errno. */
 
@@ -56,6 +59,32 @@ static int renames(void) {
 }
 static int links(void) {
     return symlink(other, fresh) || unlink(fresh) ? errno : 0;
+}
+static int keeps(void) {
+    int e = open_as(kept_file, O_RDWR | O_CREAT | O_EXCL), at = open(kept, O_PATH | O_CLOEXEC);
+
+    if (e || at < 0)
+        return e ? e : errno;
+    if (renameat2(at, "kept", at, "moved", RENAME_NOREPLACE) || mkdirat(at, "kept", 0700) ||
+        unlinkat(at, "kept", AT_REMOVEDIR))
+        e = errno;
+    (void) unlinkat(at, e ? "kept" : "moved", 0);
+    (void) close(at);
+    return e;
+}
+static int links_kept(void) {
+    return symlink(other, kept_file) || unlink(kept_file) ? errno : 0;
+}
+static int keeps_what_is_open_elsewhere(void) {
+    int from = open(file, O_RDONLY | O_CLOEXEC), e = 0;
+
+    if (from < 0 || renameat(AT_FDCWD, other, AT_FDCWD, kept_file))
+        e = errno;
+    (void) close(from);
+    return e ? e : rename(kept_file, other) ? errno : 0;
+}
+static int owns(void) {
+    return chown(file, 1, 1) || chown(file, 0, 0) ? errno : 0;
 }
 static int opens_up(void) {
     return chmod(other, 0644) ? errno : 0;
@@ -169,6 +198,17 @@ static const struct row rows[] = {
     { "is not root", is_root, ALL, false, true },
     { "does not become root again", becomes_root, ALL, false, true },
     { "uses what is open", uses_what_is_open, ALL, true, false },
+    { "keeps files below its directory", keeps, KEEP, true, false },
+    { "keeping: reads what was named", reads, KEEP, true, false },
+    { "keeping: reads nothing else", reads_other, KEEP, false, false },
+    { "keeping: writes nowhere else", writes, KEEP, false, false },
+    { "keeping: makes nothing elsewhere", makes, KEEP, false, false },
+    { "keeping: removes nothing elsewhere", removes, KEEP, false, false },
+    { "keeping: takes nothing from elsewhere", keeps_what_is_open_elsewhere, KEEP, false, false },
+    { "keeping: makes no links", links_kept, KEEP, false, false },
+    { "keeping: gives nothing away", owns, KEEP, false, true },
+    { "keeping: makes no connections", connects, KEEP, false, false },
+    { "keeping: runs no program", runs, KEEP, false, false },
     { "then: opens nothing at all", reads, 0, false, false },
     { "then: connects no more", connects, 0, false, false },
     { "then: runs nothing that it wrote", runs_what_it_wrote, 0, false, false },
@@ -181,9 +221,19 @@ static int enter(unsigned calls) {
     const char *const paths[] = { file, "/nonexistent/of course", NULL };
     dz_err err = { 0 };
 
-    if (dz_sandbox_begin(0, &err) != DZ_OK || dz_sandbox_user(&err) != DZ_OK ||
-        dz_sandbox_files(paths, &err) != DZ_OK || dz_sandbox_calls(ALL, &err) != DZ_OK ||
-        (calls != ALL && dz_sandbox_calls(calls, &err) != DZ_OK)) {
+    bool keep = (calls & DZ_SANDBOX_KEEP) != 0;
+    unsigned first = keep ? calls : ALL;
+    dz_status s = dz_sandbox_begin(0, &err);
+
+    if (s == DZ_OK)
+        s = keep ? dz_sandbox_powers(&err) : dz_sandbox_user(&err);
+    if (s == DZ_OK)
+        s = keep ? dz_sandbox_files_keep(paths, kept, &err) : dz_sandbox_files(paths, &err);
+    if (s == DZ_OK)
+        s = dz_sandbox_calls(first, &err);
+    if (s == DZ_OK && calls != first)
+        s = dz_sandbox_calls(calls, &err);
+    if (s != DZ_OK) {
         (void) fprintf(stderr, "%s: %s\n", err.what, strerror(err.sys_errno));
         return 101;
     }
@@ -262,9 +312,11 @@ static int setup(void **state) {
     (void) snprintf(file, sizeof file, "%s/file", dir);
     (void) snprintf(other, sizeof other, "%s/other", dir);
     (void) snprintf(fresh, sizeof fresh, "%s/fresh", dir);
+    (void) snprintf(kept, sizeof kept, "%s/kept", dir);
+    (void) snprintf(kept_file, sizeof kept_file, "%s/kept", kept);
     put_file(file);
     put_file(other);
-    return 0;
+    return mkdir(kept, 0700);
 }
 
 static int before_each(void **state) {
@@ -275,7 +327,7 @@ static int before_each(void **state) {
 
 static int teardown(void **state) {
     (void) state;
-    return unlink(file) || unlink(other) || rmdir(dir) ? -1 : 0;
+    return unlink(file) || unlink(other) || rmdir(kept) || rmdir(dir) ? -1 : 0;
 }
 
 int main(void) {

@@ -51,7 +51,7 @@ static void everything_that_is_said_is_taken(void **state) {
          "timezone: Asia/Tokyo\n" /* what is said behind the sources counts for them, too */
          "jitter: 10m\n"
          "late-after: 4h\n"
-         "limits: {at-once: 3, run-time: 6h}\n"
+         "limits: {at-once: 3, run-time: 6h, grace: 1m}\n"
          "notify:\n"
          "  command: [/usr/local/bin/tell, --now]\n"
          "  syslog: yes\n",
@@ -59,6 +59,7 @@ static void everything_that_is_said_is_taken(void **state) {
     assert_string_equal(c.vault, "/srv/vault");
     assert_string_equal(c.timezone, "Asia/Tokyo");
     assert_int_equal(c.limits.at_once, 3);
+    assert_int_equal(c.limits.grace_us, HOUR / 60);
     assert_int_equal(c.notify.command.n, 2);
     assert_string_equal(c.notify.command.list[1], "--now");
     assert_true(c.notify.syslog);
@@ -141,7 +142,7 @@ static void what_is_wrong_is_named_with_its_line(void **state) {
         { "none at once", "limits: {at-once: 0}", ":1: at-once: \"0\"; allowed: 1 to 64" },
         { "a negative number", "limits: {at-once: -1}", ":1: at-once: \"-1\"; allowed:" },
         { "an unknown limit", "limits: {memory: 1}",
-          ":1: memory: no such key here; allowed: at-once, run-time" },
+          ":1: memory: no such key here; allowed: at-once, run-time, grace" },
         { "a limit that is a word", "limits: 3",
           ":1: here belong keys with values, such as at-once:" },
         { "a command line for a list", "notify: {command: tell it}",
@@ -269,6 +270,7 @@ static void a_file_that_others_may_write_is_refused(void **state) {
         mode_t mode;
         dz_status status;
     } rows[] = { { 0600, DZ_OK }, { 0644, DZ_OK }, { 0664, DZ_E_POLICY }, { 0602, DZ_E_POLICY } };
+    dz_autobuf dz_buf file = { 0 };
     int fd;
 
     (void) state;
@@ -282,15 +284,15 @@ static void a_file_that_others_may_write_is_refused(void **state) {
         dz_err err = { 0 };
 
         assert_int_equal(fchmod(fd, rows[i].mode), 0);
-        if (dz_config_load(path, &c, &err) != rows[i].status)
+        if (dz_config_load(path, &file, &c, &err) != rows[i].status)
             fail_msg("mode %o: %s", rows[i].mode, err.what);
     }
     (void) close(fd);
     {
         DZ_CLEANUP(dz_config_release) struct dz_config c = { 0 };
-        assert_int_equal(dz_config_load(dir, &c, NULL), DZ_E_POLICY);
+        assert_int_equal(dz_config_load(dir, &file, &c, NULL), DZ_E_POLICY);
         assert_int_equal(unlink(path), 0);
-        assert_int_equal(dz_config_load(path, &c, NULL), DZ_E_IO);
+        assert_int_equal(dz_config_load(path, &file, &c, NULL), DZ_E_IO);
     }
     assert_int_equal(rmdir(dir), 0);
 }

@@ -251,8 +251,7 @@ static void silence_counts_from_the_first_time_due(void **state) {
 }
 
 static void what_is_never_due_is_never_late(void **state) {
-    /* the 29th of February on each other day of the week, from a Sunday: none in 40 years, when no
-     * weekday is left */
+    /* the 29th of February, on no day of the week */
     dz_schedule s = cron("0 0 29 2 *");
 
     (void) state;
@@ -262,6 +261,10 @@ static void what_is_never_due_is_never_late(void **state) {
     assert_int_equal(dz_schedule_late(&s, 0, HOUR), INT64_MAX);
     s.shift_us = HOUR;
     assert_int_equal(dz_schedule_next(&s, 0), INT64_MAX);
+    s = cron("* * * * *");
+    assert_int_equal(dz_schedule_next(&s, INT64_MAX), INT64_MAX);
+    assert_true(dz_schedule_next(&s, INT64_MIN) < 0);
+    assert_int_equal(dz_schedule_late(&s, 0, INT64_MAX), INT64_MAX);
     dz_zone_leave();
 }
 
