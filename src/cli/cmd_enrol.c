@@ -67,12 +67,11 @@ static void put_invite(const struct dz_cli *cli, const dz_invite *i) {
 }
 
 static int list(const struct dz_cli *cli, struct dz_vault *v) {
-    DZ_AUTO(dz_ledger) l = NULL;
-    struct dz_enrolment e = { 0 };
+    DZ_CLEANUP(dz_enrolment_release) struct dz_enrolment e = { 0 };
     dz_err err = { 0 };
     size_t shown;
 
-    if (dz_ledger_read(v, &l, &err) != DZ_OK || dz_enrolment_read(l, &e, &err) != DZ_OK)
+    if (dz_enrolment_update(v, &e, &err) != DZ_OK)
         return dz_cli_fail(&err);
     shown = e.n_machines;
     for (size_t i = 0; i < e.n_machines; i++)
@@ -82,7 +81,6 @@ static int list(const struct dz_cli *cli, struct dz_vault *v) {
             put_invite(cli, &e.invites[i]);
             shown++;
         }
-    dz_enrolment_release(&e);
     if (shown == 0 && !cli->json && !cli->quiet)
         dz_say(T_("no machine is enrolled: dozo enrol SOURCE"));
     return DZ_EXIT_OK;

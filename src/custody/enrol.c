@@ -37,6 +37,13 @@ bool dz_invite_is_open(const struct dz_enrolment *e, const dz_invite *i) {
     return !i->used && e->now_us <= i->until_us;
 }
 
+bool dz_enrolment_invites(const struct dz_enrolment *e) {
+    for (size_t i = 0; i < e->n_invites; i++)
+        if (dz_invite_is_open(e, &e->invites[i]))
+            return true;
+    return false;
+}
+
 /* --- what the log says ------------------------------------------------------------------------ */
 
 /* The names of a leaf: false when it is none of ours. */
@@ -96,48 +103,54 @@ static void take_enrol(struct dz_enrolment *e, const dz_ledger_leaf *leaf) {
     e->machines[e->n_machines++] = m;
 }
 
-dz_status dz_enrolment_read(const struct dz_ledger *l, struct dz_enrolment *ret, dz_err *err) {
-    struct dz_enrolment e = { .now_us = dz_now_us() };
-    char source[DZ_SOURCE_NAME_MAX + 1];
-    size_t n = 1;
+/* Room for as many more as there may be. */
+static dz_status make_room(struct dz_enrolment *e, size_t more, dz_err *err) {
+    dz_enrolled *machines = reallocarray(e->machines, e->n_machines + more + 1, sizeof *machines);
+    dz_invite *invites;
 
-    for (size_t i = 0; i < l->n; i++)
-        n += l->leaves[i].kind == DZ_LEAF_INVITE || l->leaves[i].kind == DZ_LEAF_ENROL;
-    e.machines = calloc(n, sizeof *e.machines);
-    e.invites = calloc(n, sizeof *e.invites);
-    if (!e.machines || !e.invites) {
-        dz_enrolment_release(&e);
-        return DZ_FAIL(err, DZ_E_NOMEM, "enrolments: out of memory");
-    }
+    if (machines)
+        e->machines = machines;
+    invites = reallocarray(e->invites, e->n_invites + more + 1, sizeof *invites);
+    if (invites)
+        e->invites = invites;
+    return machines && invites ? DZ_OK : DZ_FAIL(err, DZ_E_NOMEM, "enrolments: out of memory");
+}
+
+dz_status dz_enrolment_update(struct dz_vault *v, struct dz_enrolment *e, dz_err *err) {
+    char source[DZ_SOURCE_NAME_MAX + 1];
+    DZ_AUTO(dz_ledger) l = NULL;
+
+    DZ_TRY(dz_ledger_read_since(v, e->size, &l, err));
+    DZ_TRY(make_room(e, l->n, err));
     for (size_t i = 0; i < l->n; i++) {
         const dz_ledger_leaf *leaf = &l->leaves[i];
 
-        if (leaf->until_us > e.now_us)
-            e.now_us = leaf->until_us;
+        if (leaf->until_us > e->logged_us)
+            e->logged_us = leaf->until_us;
         if (leaf->kind == DZ_LEAF_INVITE)
-            take_invite(&e, leaf);
+            take_invite(e, leaf);
         else if (leaf->kind == DZ_LEAF_ENROL)
-            take_enrol(&e, leaf);
+            take_enrol(e, leaf);
         else if (leaf->kind == DZ_LEAF_REVOKE && read_source(leaf, source)) {
-            drop_machine(&e, source);
-            drop_invite(&e, source);
+            drop_machine(e, source);
+            drop_invite(e, source);
         }
     }
-    if (l->tail_us > e.now_us)
-        e.now_us = l->tail_us;
-    *ret = e;
+    if (l->tail_us > e->logged_us)
+        e->logged_us = l->tail_us;
+    e->size = l->size;
+    e->now_us = dz_now_us();
+    if (e->logged_us > e->now_us)
+        e->now_us = e->logged_us;
     return DZ_OK;
 }
 
 /* --- what is added to it ---------------------------------------------------------------------- */
 
 /* The log as it is, with nobody else adding to it what depends on it. */
-static dz_status begin(struct dz_vault *v, int *ret_lock, struct dz_enrolment *ret, dz_err *err) {
-    DZ_AUTO(dz_ledger) l = NULL;
-
+static dz_status begin(struct dz_vault *v, int *ret_lock, struct dz_enrolment *e, dz_err *err) {
     DZ_TRY(dz_custody_lock(v, ret_lock, err));
-    DZ_TRY(dz_ledger_read(v, &l, err));
-    return dz_enrolment_read(l, ret, err);
+    return dz_enrolment_update(v, e, err);
 }
 
 static dz_status check_name(const char *source, dz_err *err) {
@@ -150,8 +163,8 @@ static dz_status check_name(const char *source, dz_err *err) {
 
 dz_status dz_enrol_invite(struct dz_vault *v, const char *source, int64_t valid_us,
                           uint8_t ret_token[DZ_ENROL_TOKEN], int64_t *ret_until_us, dz_err *err) {
+    DZ_CLEANUP(dz_enrolment_release) struct dz_enrolment e = { 0 };
     uint8_t token[DZ_ENROL_TOKEN], hash[DZ_SHA256_BYTES];
-    struct dz_enrolment e = { 0 };
     dz_autoclose int lock = -1;
     char hex[2 * DZ_SHA256_BYTES + 1];
     int64_t until_us;
@@ -161,7 +174,6 @@ dz_status dz_enrol_invite(struct dz_vault *v, const char *source, int64_t valid_
         return DZ_FAIL(err, DZ_E_USAGE, "an invitation is valid for at most 7 days");
     DZ_TRY(begin(v, &lock, &e, err));
     until_us = e.now_us + valid_us;
-    dz_enrolment_release(&e);
     dz_random(token, sizeof token);
     dz_sha256((dz_slice){ token, sizeof token }, hash);
     dz_hex(hash, sizeof hash, hex);
@@ -215,37 +227,29 @@ static dz_status take(struct dz_vault *v, const struct dz_enrolment *e,
 
 dz_status dz_enrol_take(struct dz_vault *v, const uint8_t token[DZ_ENROL_TOKEN],
                         const uint8_t key[DZ_ENROL_KEY], dz_enrolled *ret, dz_err *err) {
-    struct dz_enrolment before = { 0 }, after = { 0 };
-    DZ_AUTO(dz_ledger) l = NULL;
+    DZ_CLEANUP(dz_enrolment_release) struct dz_enrolment e = { 0 };
     dz_autoclose int lock = -1;
-    const dz_enrolled *m = NULL;
-    dz_status s;
+    const dz_enrolled *m;
 
-    DZ_TRY(begin(v, &lock, &before, err));
-    s = take(v, &before, token, key, err);
-    dz_enrolment_release(&before);
-    DZ_TRY(s);
-    DZ_TRY(dz_ledger_read(v, &l, err)); /* what counts is what the log now says */
-    DZ_TRY(dz_enrolment_read(l, &after, err));
-    m = dz_enrolled_key(&after, key);
-    if (m)
-        *ret = *m;
-    dz_enrolment_release(&after);
-    return m ? DZ_OK : DZ_FAIL(err, DZ_E_CORRUPT, "the log does not say what was enrolled");
+    DZ_TRY(begin(v, &lock, &e, err));
+    DZ_TRY(take(v, &e, token, key, err));
+    DZ_TRY(dz_enrolment_update(v, &e, err)); /* what counts is what the log now says */
+    m = dz_enrolled_key(&e, key);
+    if (!m)
+        return DZ_FAIL(err, DZ_E_CORRUPT, "the log does not say what was enrolled");
+    *ret = *m;
+    return DZ_OK;
 }
 
 dz_status dz_enrol_revoke(struct dz_vault *v, const char *source, dz_err *err) {
-    struct dz_enrolment e = { 0 };
+    DZ_CLEANUP(dz_enrolment_release) struct dz_enrolment e = { 0 };
     dz_autoclose int lock = -1;
     const dz_invite *i;
-    bool any;
 
     DZ_TRY(check_name(source, err));
     DZ_TRY(begin(v, &lock, &e, err));
     i = invite_of(&e, source);
-    any = dz_enrolled_source(&e, source) || (i && dz_invite_is_open(&e, i));
-    dz_enrolment_release(&e);
-    if (!any)
+    if (!dz_enrolled_source(&e, source) && !(i && dz_invite_is_open(&e, i)))
         return DZ_FAIL(err, DZ_E_NOT_FOUND, "no machine is enrolled or invited as %.128s", source);
     return dz_ledger_add(v, DZ_LEAF_REVOKE, 0, NULL, 0, json_pack("{s:s}", "source", source), NULL,
                          err);

@@ -41,18 +41,22 @@ struct dz_enrolment {
     size_t n_machines;
     dz_invite *invites;
     size_t n_invites;
-    int64_t now_us; /* the clock, or the greatest time in the log where that is later */
+    uint64_t size;     /* leaves that were read */
+    int64_t logged_us; /* the greatest time among them */
+    int64_t now_us;    /* the clock, or that, where it is later */
 };
 
-/* What the log says.  The caller releases *ret.  DZ_E_NOMEM. */
-dz_status dz_enrolment_read(const struct dz_ledger *l, struct dz_enrolment *ret,
-                            dz_err *err) DZ_MUST_CHECK;
+/* Takes in what the log says beyond what `e` has; a zeroed one has nothing.  The caller releases
+ * it.  As dz_ledger_read(). */
+dz_status dz_enrolment_update(struct dz_vault *v, struct dz_enrolment *e,
+                              dz_err *err) DZ_MUST_CHECK;
 void dz_enrolment_release(struct dz_enrolment *e); /* a zeroed one is fine */
 /* NULL: there is none. */
 const dz_enrolled *dz_enrolled_source(const struct dz_enrolment *e, const char *source);
 const dz_enrolled *dz_enrolled_key(const struct dz_enrolment *e, const uint8_t key[DZ_ENROL_KEY]);
 /* It was not used and is not over. */
 bool dz_invite_is_open(const struct dz_enrolment *e, const dz_invite *i);
+bool dz_enrolment_invites(const struct dz_enrolment *e); /* some invitation is open */
 
 /* Invites a machine to become this source.  The token is the caller's to show once, and to wipe.
  * DZ_E_USAGE (the name; longer than DZ_ENROL_VALID_MAX_US), else as dz_ledger_add(). */

@@ -88,6 +88,11 @@ static dz_status each(void *ctx, uint64_t index, dz_slice entry, dz_err *err) {
 }
 
 dz_status dz_ledger_read(struct dz_vault *v, struct dz_ledger **ret_ledger, dz_err *err) {
+    return dz_ledger_read_since(v, 0, ret_ledger, err);
+}
+
+dz_status dz_ledger_read_since(struct dz_vault *v, uint64_t since, struct dz_ledger **ret_ledger,
+                               dz_err *err) {
     DZ_AUTO(dz_ledger) l = calloc(1, sizeof *l);
     struct reading r = { .v = v, .ledger = l };
     dz_status s;
@@ -99,7 +104,7 @@ dz_status dz_ledger_read(struct dz_vault *v, struct dz_ledger **ret_ledger, dz_e
     s = dz_tlog_refresh(v->log, err);
     l->size = dz_tlog_head(v->log).size;
     if (s == DZ_OK)
-        s = dz_tlog_each(v->log, 0, l->size, each, &r, err);
+        s = dz_tlog_each(v->log, since, l->size, each, &r, err);
     (void) pthread_mutex_unlock(&v->log_lock);
     DZ_TRY(s);
     *ret_ledger = DZ_TAKE(l);

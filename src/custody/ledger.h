@@ -41,6 +41,9 @@ struct dz_ledger {
  * *ret_ledger.  DZ_E_CORRUPT (the log), DZ_E_IO, DZ_E_NOMEM. */
 dz_status dz_ledger_read(struct dz_vault *v, struct dz_ledger **ret_ledger,
                          dz_err *err) DZ_MUST_CHECK;
+/* The same of the leaves from `since` on, for who has read those before. */
+dz_status dz_ledger_read_since(struct dz_vault *v, uint64_t since, struct dz_ledger **ret_ledger,
+                               dz_err *err) DZ_MUST_CHECK;
 void dz_ledger_free(struct dz_ledger *l); /* NULL is fine */
 DZ_DEFINE_AUTO(dz_ledger, dz_ledger_free)
 

@@ -11,6 +11,7 @@ struct dz_take {
     struct dz_take_state state;
     enum dz_wire_state turn;
     uint8_t nonce[DZ_WIRE_NONCE];
+    uint8_t key[DZ_WIRE_KEY]; /* of the source, when it has proved its name by one */
     struct dz_take_run *run;
     dz_buf in, out, path;
     size_t sent; /* of out */
@@ -64,20 +65,19 @@ static void take_hello(struct dz_take *t, const struct dz_wire_hello *m) {
  * signed our nonce. */
 static dz_status prove(struct dz_take *t, const struct dz_wire_begin *m, const char *source,
                        dz_err *err) {
-    uint8_t key[DZ_WIRE_KEY], digest[DZ_SHA256_BYTES];
-    dz_status s;
+    uint8_t digest[DZ_SHA256_BYTES];
 
     if (t->how.source) {
         if (strcmp(source, t->how.source) != 0 || m->proof.len != 0)
             return DZ_FAIL(err, DZ_E_POLICY, "a run in another source's name");
         return DZ_OK;
     }
-    s = t->how.key(t->how.ctx, source, key, err);
-    if (s != DZ_OK)
-        return s;
+    if (!t->how.key)
+        return DZ_FAIL(err, DZ_E_POLICY, "a run of somebody who has not enrolled");
+    DZ_TRY(t->how.key(t->how.ctx, source, t->key, err));
     DZ_TRY(dz_wire_begin_digest(t->nonce, m, digest, err));
     if (m->proof.len != DZ_WIRE_PROOF ||
-        crypto_sign_verify_detached(m->proof.data, digest, sizeof digest, key) != 0)
+        crypto_sign_verify_detached(m->proof.data, digest, sizeof digest, t->key) != 0)
         return DZ_FAIL(err, DZ_E_POLICY, "a run that the source's key did not sign");
     return DZ_OK;
 }
@@ -115,13 +115,57 @@ static void take_begin(struct dz_take *t, const struct dz_wire_begin *m) {
     }
 }
 
+/* What was proved at BEGIN still holds. */
+static dz_status still_proven(struct dz_take *t, dz_err *err) {
+    uint8_t key[DZ_WIRE_KEY];
+
+    if (t->how.source)
+        return DZ_OK;
+    DZ_TRY(t->how.key(t->how.ctx, t->state.source, key, err));
+    if (memcmp(key, t->key, sizeof key) != 0)
+        return DZ_FAIL(err, DZ_E_POLICY, "the source has enrolled another key meanwhile");
+    return DZ_OK;
+}
+
+static dz_status enrol(struct dz_take *t, const struct dz_wire_enrol *m, dz_err *err) {
+    dz_autobuf dz_buf cert = { 0 }, authority = { 0 };
+    char source[DZ_SOURCE_NAME_MAX + 1];
+    uint8_t digest[DZ_SHA256_BYTES];
+
+    if (!t->how.enrol)
+        return DZ_FAIL(err, DZ_E_POLICY, "nobody enrols here");
+    dz_wire_enrol_digest(t->nonce, m, digest);
+    if (crypto_sign_verify_detached(m->proof, digest, sizeof digest, m->key) != 0)
+        return DZ_FAIL(err, DZ_E_POLICY, "an enrolment that its key did not sign");
+    DZ_TRY(t->how.enrol(t->how.ctx, m, source, &cert, &authority, err));
+    if (!dz_buf_ok(&cert) || !dz_buf_ok(&authority))
+        return DZ_FAIL(err, DZ_E_NOMEM, "enrolment: out of memory");
+    memcpy(t->state.source, source, sizeof source);
+    t->state.is = DZ_TAKE_DONE;
+    t->state.enrolled = true;
+    dz_wire_put_cert(&t->out,
+                     &(struct dz_wire_cert){ .source = { (const uint8_t *) source, strlen(source) },
+                                             .cert = dz_buf_slice(&cert),
+                                             .ca = dz_buf_slice(&authority) });
+    return DZ_OK;
+}
+
 /* --- messages --------------------------------------------------------------------------------- */
+
+static dz_status commit(struct dz_take *t, const struct dz_wire_commit *m,
+                        struct dz_wire_done *ret_end, dz_err *err) {
+    dz_status s = still_proven(t, err);
+
+    if (s == DZ_E_POLICY)
+        t->run->refused.code = DZ_WIRE_NOT_ALLOWED;
+    return s == DZ_OK ? dz_take_run_commit(t->run, m, ret_end, err) : s;
+}
 
 static void take_in_run(struct dz_take *t, const struct dz_wire_message *m, size_t payload_len) {
     struct dz_wire_done end;
     dz_err why = { 0 };
     dz_status s = m->type == DZ_WIRE_COMMIT
-                      ? dz_take_run_commit(t->run, &m->commit, &end, &why)
+                      ? commit(t, &m->commit, &end, &why)
                       : dz_take_run_message(t->run, m, payload_len, &t->out, &why);
 
     if (s != DZ_OK) {
@@ -152,8 +196,9 @@ static void take_message(struct dz_take *t, uint8_t type, dz_slice payload) {
     } else if (type == DZ_WIRE_BEGIN) {
         take_begin(t, &m.begin);
     } else if (type == DZ_WIRE_ENROL) {
-        DZ_IGNORE(DZ_FAIL(&why, DZ_E_POLICY, "nobody enrols here"));
-        refuse_code(t, DZ_WIRE_NOT_ALLOWED, &why);
+        s = enrol(t, &m.enrol, &why);
+        if (s != DZ_OK)
+            refuse_code(t, s == DZ_E_POLICY ? DZ_WIRE_NOT_ALLOWED : DZ_WIRE_FAILED, &why);
     } else {
         take_in_run(t, &m, payload.len);
     }

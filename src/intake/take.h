@@ -32,8 +32,15 @@ struct dz_take_how {
     /* A program of the vault's own host, which proves nothing and may speak for this source alone;
      * NULL: key() knows. */
     const char *source;
-    /* Gives the key that the source enrolled.  DZ_E_POLICY: it may not send. */
+    /* Gives the key that the source enrolled; asked at BEGIN, and at COMMIT whether it still
+     * counts.  DZ_E_POLICY: it may not send.  NULL: nobody sends here. */
     dz_status (*key)(void *ctx, const char *source, uint8_t ret_key[DZ_WIRE_KEY], dz_err *err);
+    /* Takes who shows a token and has proved to have the key: gives the source, and appends its
+     * certificate and the authority's (DER).  DZ_E_POLICY: it may not.  NULL: nobody enrols here.
+     */
+    dz_status (*enrol)(void *ctx, const struct dz_wire_enrol *m,
+                       char ret_source[DZ_SOURCE_NAME_MAX + 1], dz_buf *cert, dz_buf *authority,
+                       dz_err *err);
     void *ctx;
     bool wait; /* HELLO is answered when dz_take_admit() says so */
     struct dz_take_limits limits;
@@ -48,6 +55,7 @@ struct dz_take_state {
     char source[DZ_SOURCE_NAME_MAX + 1]; /* proven; "" before */
     struct dz_wire_done done;            /* of DONE */
     bool again;                          /* DONE of a run that was kept before */
+    bool enrolled;                       /* done, but with CERT */
     struct dz_wire_refused refused;      /* of REFUSED */
     dz_err why;                          /* of REFUSED, for the vault's own log */
 };

@@ -69,7 +69,9 @@ static void refuse_slow(struct conn *c, int seconds) {
 static void talk(struct conn *c) {
     while (dz_take_state(c->take)->is == DZ_TAKE_OPEN) {
         int64_t idle_end = c->moved_us + (int64_t) c->times->idle_s * 1000000;
-        int64_t run_end = c->began_us + (int64_t) c->times->run_s * 1000000;
+        bool begun = dz_take_state(c->take)->running || c->times->begin_s == 0;
+        int run_s = begun ? c->times->run_s : c->times->begin_s;
+        int64_t run_end = c->began_us + (int64_t) run_s * 1000000;
         size_t waiting = dz_take_out(c->take).len;
         struct pollfd p = { .fd = c->fd,
                             .events = (short) ((waiting < OUT_MAX ? POLLIN : 0) |
@@ -79,7 +81,7 @@ static void talk(struct conn *c) {
         if (n < 0 && errno != EINTR)
             dz_take_cut(c->take);
         if (dz_monotonic_us() >= run_end)
-            refuse_slow(c, c->times->run_s);
+            refuse_slow(c, run_s);
         else if (n == 0 && dz_monotonic_us() >= idle_end)
             refuse_slow(c, c->times->idle_s);
         else if (n > 0 && ((p.revents & POLLOUT && !say(c)) ||

@@ -8,10 +8,12 @@
 #include "intake/take.h"
 
 struct dz_take_times {
-    int idle_s; /* without a byte from the source, or one taken by it */
-    int run_s;  /* of the whole connection */
+    int idle_s;  /* without a byte from the source, or one taken by it */
+    int begin_s; /* until READY or the end; 0: as long as the others let it */
+    int run_s;   /* of the whole connection */
 };
-#define DZ_TAKE_TIMES_DEFAULT ((struct dz_take_times){ .idle_s = 600, .run_s = 3 * 86400 })
+#define DZ_TAKE_TIMES_DEFAULT \
+    ((struct dz_take_times){ .idle_s = 600, .begin_s = 60, .run_s = 3 * 86400 })
 
 /* Serves it to its end and tells how that was.  `fd` is a stream socket, borrowed: it is made
  * non-blocking.  A source that is refused is given a while to read why.

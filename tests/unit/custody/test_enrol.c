@@ -31,14 +31,12 @@ static dz_status take(struct custody_vault *c, const uint8_t token[DZ_ENROL_TOKE
 /* Whose the key is; "" when nobody's. */
 static const char *whose(struct custody_vault *c, uint8_t key) {
     static char source[DZ_SOURCE_NAME_MAX + 1];
-    DZ_AUTO(dz_ledger) l = NULL;
-    struct dz_enrolment e;
+    struct dz_enrolment e = { 0 };
     const dz_enrolled *m;
     uint8_t bytes[DZ_ENROL_KEY];
 
     key_of(key, bytes);
-    assert_int_equal(dz_ledger_read(c->v, &l, NULL), DZ_OK);
-    assert_int_equal(dz_enrolment_read(l, &e, NULL), DZ_OK);
+    assert_int_equal(dz_enrolment_update(c->v, &e, NULL), DZ_OK);
     m = dz_enrolled_key(&e, bytes);
     (void) snprintf(source, sizeof source, "%s", m ? m->source : "");
     if (m)
@@ -142,6 +140,31 @@ static void who_is_revoked_counts_for_nothing(void **state) {
     custody_close(&c);
 }
 
+static void what_is_taken_in_bit_by_bit_is_the_same(void **state) {
+    DZ_CLEANUP(dz_enrolment_release) struct dz_enrolment e = { 0 };
+    uint8_t token[DZ_ENROL_TOKEN];
+    struct custody_vault c = { 0 };
+    dz_enrolled m;
+
+    (void) state;
+    custody_open(&c, 8, 0, 0);
+    assert_int_equal(dz_enrolment_update(c.v, &e, NULL), DZ_OK);
+    assert_false(dz_enrolment_invites(&e));
+    invite(&c, "emr", token);
+    assert_int_equal(dz_enrolment_update(c.v, &e, NULL), DZ_OK);
+    assert_true(dz_enrolment_invites(&e));
+    assert_int_equal(take(&c, token, 1, &m), DZ_OK);
+    assert_int_equal(dz_enrolment_update(c.v, &e, NULL), DZ_OK);
+    assert_false(dz_enrolment_invites(&e));
+    assert_non_null(dz_enrolled_source(&e, "emr"));
+    assert_int_equal(dz_enrolment_update(c.v, &e, NULL), DZ_OK);
+    assert_int_equal(e.n_machines, 1);
+    assert_int_equal(dz_enrol_revoke(c.v, "emr", NULL), DZ_OK);
+    assert_int_equal(dz_enrolment_update(c.v, &e, NULL), DZ_OK);
+    assert_int_equal(e.n_machines, 0);
+    custody_close(&c);
+}
+
 static void names_and_times_have_limits(void **state) {
     static const char *const bad[] = { "", "-x", "a/b", "a b", "\xff\xfe", "a\xe2\x80\x8b" };
     uint8_t token[DZ_ENROL_TOKEN];
@@ -224,6 +247,7 @@ int main(void) {
         cmocka_unit_test(a_token_is_over_after_its_time),
         cmocka_unit_test(the_newest_key_and_the_newest_token_count),
         cmocka_unit_test(who_is_revoked_counts_for_nothing),
+        cmocka_unit_test(what_is_taken_in_bit_by_bit_is_the_same),
         cmocka_unit_test(names_and_times_have_limits),
         cmocka_unit_test(leaves_that_say_something_else_are_passed_over),
         cmocka_unit_test(the_token_is_nowhere_in_the_vault),

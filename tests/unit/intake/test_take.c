@@ -348,6 +348,7 @@ static void a_source_waits_for_its_turn(void **state) {
 
 struct keys {
     uint8_t public[crypto_sign_PUBLICKEYBYTES], secret[crypto_sign_SECRETKEYBYTES];
+    bool revoked;
 };
 
 static dz_status key_of(void *ctx, const char *source, uint8_t ret_key[DZ_WIRE_KEY], dz_err *err) {
@@ -418,6 +419,141 @@ static void only_who_has_the_key_may_speak_for_a_source(void **state) {
         }
         peer_close(p);
     }
+}
+
+/* The source, until it is revoked. */
+static dz_status key_meanwhile(void *ctx, const char *source, uint8_t ret_key[DZ_WIRE_KEY],
+                               dz_err *err) {
+    const struct keys *k = ctx;
+
+    (void) source;
+    if (k->revoked)
+        return DZ_FAIL(err, DZ_E_POLICY, "revoked");
+    memcpy(ret_key, k->public, DZ_WIRE_KEY);
+    return DZ_OK;
+}
+
+static void begin_signed(struct peer *p, const struct keys *k, uint8_t run) {
+    struct dz_wire_begin m = { .source = DZ_SLICE_LIT("emr"), .run = { run } };
+    uint8_t digest[DZ_SHA256_BYTES], proof[DZ_WIRE_PROOF];
+
+    dz_wire_put_hello(&p->say, &(struct dz_wire_hello){ 1, 1 });
+    peer_send(p, 4096);
+    assert_int_equal(
+        dz_wire_begin_digest(peer_must_hear(p, DZ_WIRE_WELCOME).welcome.nonce, &m, digest, NULL),
+        DZ_OK);
+    (void) crypto_sign_detached(proof, NULL, digest, sizeof digest, k->secret);
+    m.proof = (dz_slice){ proof, sizeof proof };
+    dz_wire_put_begin(&p->say, &m);
+    peer_send(p, 4096);
+    (void) peer_must_hear(p, DZ_WIRE_READY);
+}
+
+static void who_is_revoked_in_a_run_makes_no_snapshot(void **state) {
+    struct place *place = *state;
+    struct peer *p = &place->p;
+    struct keys k = { 0 }, before;
+    const struct dz_take_how how = { .key = key_meanwhile,
+                                     .ctx = &k,
+                                     .limits = DZ_TAKE_LIMITS_DEFAULT };
+
+    for (int i = 0; i < 2; i++) {
+        (void) crypto_sign_keypair(k.public, k.secret);
+        k.revoked = false;
+        before = k;
+        peer_open(p, place->v, &how);
+        begin_signed(p, &before, (uint8_t) i);
+        peer_file(p, "a", hello);
+        if (i == 0)
+            k.revoked = true;
+        else
+            (void) crypto_sign_keypair(k.public, k.secret); /* another machine enrolled */
+        peer_commit(p, 1, hello.len);
+        peer_must_be_refused(p, DZ_WIRE_NOT_ALLOWED, "revoked");
+        peer_close(p);
+    }
+    assert_int_equal(peer_snapshots(place->v), 0);
+}
+
+/* --- who enrols --------------------------------------------------------------------------------
+ */
+
+static dz_status enrol_some(void *ctx, const struct dz_wire_enrol *m,
+                            char ret_source[DZ_SOURCE_NAME_MAX + 1], dz_buf *cert,
+                            dz_buf *authority, dz_err *err) {
+    const struct keys *k = ctx;
+
+    if (m->token[0] != 7 || memcmp(m->key, k->public, sizeof m->key) != 0)
+        return DZ_FAIL(err, DZ_E_POLICY, "a token that no invitation has");
+    memcpy(ret_source, "emr", sizeof "emr");
+    dz_buf_put(cert, "certificate", 11);
+    dz_buf_put(authority, "authority", 9);
+    return DZ_OK;
+}
+
+static void who_has_a_token_and_the_key_is_certified(void **state) {
+    static const struct {
+        const char *name;
+        uint8_t token;
+        enum proof proof;
+        bool ok;
+    } rows[] = {
+        { "token and key", 7, GOOD, true },
+        { "another token", 8, GOOD, false },
+        { "nobody signed", 7, NONE, false },
+        { "another key signed", 7, OTHER_KEY, false },
+        { "signed in another connection", 7, OTHER_NONCE, false },
+    };
+    struct place *place = *state;
+    struct peer *p = &place->p;
+    struct keys keys[2] = { 0 };
+    const struct dz_take_how how = { .enrol = enrol_some, .ctx = keys };
+
+    for (size_t i = 0; i < 2; i++)
+        (void) crypto_sign_keypair(keys[i].public, keys[i].secret);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct dz_wire_enrol m = { .token = { rows[i].token } };
+        uint8_t digest[DZ_SHA256_BYTES];
+        struct dz_wire_message heard;
+
+        peer_open(p, place->v, &how);
+        dz_wire_put_hello(&p->say, &(struct dz_wire_hello){ 1, 1 });
+        peer_send(p, 4096);
+        memcpy(p->nonce, peer_must_hear(p, DZ_WIRE_WELCOME).welcome.nonce, sizeof p->nonce);
+        p->nonce[0] ^= rows[i].proof == OTHER_NONCE;
+        memcpy(m.key, keys->public, sizeof m.key);
+        dz_wire_enrol_digest(p->nonce, &m, digest);
+        if (rows[i].proof != NONE)
+            (void) crypto_sign_detached(m.proof, NULL, digest, sizeof digest,
+                                        keys[rows[i].proof == OTHER_KEY].secret);
+        dz_wire_put_enrol(&p->say, &m);
+        if (rows[i].ok) {
+            peer_send(p, 4096);
+            heard = peer_must_hear(p, DZ_WIRE_CERT);
+            assert_true(dz_slice_eq(heard.cert.source, DZ_SLICE_LIT("emr")));
+            assert_true(dz_slice_eq(heard.cert.cert, DZ_SLICE_LIT("certificate")));
+            assert_true(dz_slice_eq(heard.cert.ca, DZ_SLICE_LIT("authority")));
+            assert_true(dz_take_state(p->take)->enrolled);
+        } else {
+            peer_must_be_refused(p, DZ_WIRE_NOT_ALLOWED, rows[i].name);
+        }
+        peer_close(p);
+    }
+}
+
+static void where_machines_enrol_nobody_sends(void **state) {
+    struct place *place = *state;
+    struct dz_wire_begin m = { .source = DZ_SLICE_LIT("emr") };
+    const struct dz_take_how how = { .enrol = enrol_some, .limits = DZ_TAKE_LIMITS_DEFAULT };
+    struct peer *p = &place->p;
+
+    peer_open(p, place->v, &how);
+    dz_wire_put_hello(&p->say, &(struct dz_wire_hello){ 1, 1 });
+    peer_send(p, 4096);
+    (void) peer_must_hear(p, DZ_WIRE_WELCOME);
+    dz_wire_put_begin(&p->say, &m);
+    peer_must_be_refused(p, DZ_WIRE_NOT_ALLOWED, "BEGIN");
+    peer_close(p);
 }
 
 /* --- what is refused ---------------------------------------------------------------------------
@@ -800,6 +936,9 @@ int main(void) {
         TEST(one_run_of_a_source_at_a_time),
         TEST(a_source_waits_for_its_turn),
         TEST(only_who_has_the_key_may_speak_for_a_source),
+        TEST(who_is_revoked_in_a_run_makes_no_snapshot),
+        TEST(who_has_a_token_and_the_key_is_certified),
+        TEST(where_machines_enrol_nobody_sends),
         TEST(what_breaks_a_rule_is_refused_and_leaves_no_snapshot),
         TEST(before_a_run_only_its_messages_have_their_turn),
         TEST(a_run_has_limits),
