@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Fails when a document names a command, option, make word or file that does not exist.
 
-usage: check-docs.py [DOZO [DOZOD]]     the built programs; their own help is then asked as well
+usage: check-docs.py [DOZO [PROGRAM...]]     the built programs; their own help is then asked as well
 
 - In the code blocks and `code` words of README*, HACKING, SECURITY and docs/: every
   `dozo COMMAND` has a man page, and every option of such a line is on that page or on dozo(1).
@@ -10,7 +10,7 @@ usage: check-docs.py [DOZO [DOZOD]]     the built programs; their own help is th
 - Every page of docs/design is in its index.
 - Every man page's command is in the bash completion, and the other way round.
 - With DOZO: `dozo help COMMAND` works for each command that has a page.
-- With DOZOD: its options are those of its page.
+- With each further PROGRAM: its options are those of its page in section 8.
 - Every key that src/daemon reads from dozod.yaml is a term of that file's page, and its kinds, too.
 
 Lines of a document that speak of what is planned carry the word "planned" (予定) and are left out.
@@ -30,13 +30,18 @@ def man_pages():
             for path in tree.files("docs/man/*.1.scd")}
 
 
-def daemon_problems(dozod):
-    """What dozod and its pages disagree in."""
-    page = (tree.TOP / "docs/man/dozod.8.scd").read_text()
-    if dozod:
-        said = subprocess.run([dozod, "--help"], capture_output=True, text=True, check=True).stdout
-        for option in sorted(set(OPTION.findall(said)) ^ set(OPTION.findall(page))):
-            yield f"dozod {option}: not in both of its --help and docs/man/dozod.8.scd"
+def program_problems(program):
+    """What a program and its page disagree in."""
+    name = program.rsplit("/", 1)[-1]
+    page = (tree.TOP / f"docs/man/{name}.8.scd").read_text()
+    terms = "\n".join(line for line in page.splitlines() if line.startswith("*--"))
+    said = subprocess.run([program, "--help"], capture_output=True, text=True, check=True).stdout
+    for option in sorted(set(OPTION.findall(said)) ^ set(OPTION.findall(terms))):
+        yield f"{name} {option}: not in both of its --help and docs/man/{name}.8.scd"
+
+
+def configuration_problems():
+    """What the daemon reads and the page of its file disagree in."""
     page = (tree.TOP / "docs/man/dozod.yaml.5.scd").read_text().replace("\\", "")
     for path in tree.files("src/daemon/*.[ch]"):
         # rows of tables of keys, and of the table of kinds
@@ -61,8 +66,10 @@ def code(text):
                 yield number, word
 
 
-def main(dozo=None, dozod=None):
-    pages, problems = man_pages(), list(daemon_problems(dozod))
+def main(dozo=None, *programs):
+    pages, problems = man_pages(), list(configuration_problems())
+    for program in programs:
+        problems += program_problems(program)
     targets = set(re.findall(r"^([a-z-]+):", (tree.TOP / "Makefile").read_text(), re.M))
     for path in tree.files("README*.md", "HACKING.md", "SECURITY.md", "docs/*.md"):
         text, name = path.read_text(encoding="utf-8"), path.relative_to(tree.TOP)

@@ -36,6 +36,17 @@ void dz_cert_fingerprint(dz_slice der, uint8_t ret[DZ_CA_FINGERPRINT]) {
     dz_sha256(der, ret);
 }
 
+bool dz_cert_key(dz_slice der, uint8_t ret_key[DZ_CA_KEY]) {
+    const uint8_t *at = der.data;
+    __attribute__((cleanup(free_cert))) X509 *cert =
+        der.len > 0 && der.len <= DZ_CERT_MAX ? d2i_X509(NULL, &at, (long) der.len) : NULL;
+    EVP_PKEY *key = cert ? X509_get0_pubkey(cert) : NULL;
+    size_t len = DZ_CA_KEY;
+
+    return key && EVP_PKEY_get_id(key) == EVP_PKEY_ED25519 &&
+           EVP_PKEY_get_raw_public_key(key, ret_key, &len) == 1 && len == DZ_CA_KEY;
+}
+
 /* --- one certificate -------------------------------------------------------------------------- */
 
 struct role {

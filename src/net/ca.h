@@ -39,5 +39,8 @@ dz_status dz_ca_vault(const struct dz_ca *ca, uint8_t ret_seed[DZ_CA_KEY], dz_bu
 dz_status dz_ca_source(const struct dz_ca *ca, const char *source, const uint8_t key[DZ_CA_KEY],
                        int64_t since_us, dz_buf *to, dz_err *err) DZ_MUST_CHECK;
 
+/* The Ed25519 key of a certificate (DER); false: it is none, or of another kind.  What it is signed
+ * with is not looked at. */
+bool dz_cert_key(dz_slice der, uint8_t ret_key[DZ_CA_KEY]);
 /* SHA-256 of a certificate (DER): what `openssl x509 -fingerprint -sha256` shows. */
 void dz_cert_fingerprint(dz_slice der, uint8_t ret[DZ_CA_FINGERPRINT]);
