@@ -3,7 +3,7 @@ BUILD = build
 PREFIX = /usr/local
 FUZZ_SECONDS = 60
 
-.PHONY: all demo test install format tidy fuzz clean
+.PHONY: all demo test install package format tidy fuzz clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -20,6 +20,10 @@ test:
 
 install: all
 	meson install -C $(BUILD) --no-rebuild
+
+package:
+	tools/install-deps.sh test
+	tools/package.sh $(BUILD)
 
 format:
 	tools/format.sh

@@ -30,6 +30,7 @@ test=(
     postgresql               # a real database: dumped, kept, restored, compared
     samba samba-vfs-modules  # a real file server on loopback, and clients that are not ours
     smbclient
+    debhelper systemd        # the package and its unit are built and looked at
 )
 
 case "${1-}" in
