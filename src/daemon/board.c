@@ -88,7 +88,7 @@ static unsigned count(const struct dz_board *b, enum dz_job_kind kind) {
 /* How many of a kind there may be. */
 static bool may_begin(const struct dz_board *b, enum dz_job_kind kind) {
     const unsigned most[] = {
-        [DZ_JOB_RUN] = b->at_once, [DZ_JOB_TELL] = DZ_BOARD_TELLS_MAX, [DZ_JOB_CHECK] = 1
+        [DZ_JOB_RUN] = b->at_once, [DZ_JOB_TELL] = DZ_BOARD_TELLS_MAX, [DZ_JOB_CHORE] = 1
     };
 
     return b->n_jobs < DZ_BOARD_JOBS_MAX && count(b, kind) < most[kind];

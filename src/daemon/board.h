@@ -23,7 +23,7 @@ enum {
 enum dz_job_kind {
     DZ_JOB_RUN,   /* a backup of one source */
     DZ_JOB_TELL,  /* the program that tells people */
-    DZ_JOB_CHECK, /* of the witnesses */
+    DZ_JOB_CHORE, /* daemon/chore.h */
 };
 
 typedef struct dz_board_job {

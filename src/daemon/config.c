@@ -17,6 +17,8 @@ static const dz_key top_keys[] = {
     { "timezone", read_zone, CONFIG(timezone), "a name such as Asia/Tokyo or UTC" },
     DZ_KEY_JITTER(struct dz_config),
     DZ_KEY_LATE_AFTER(struct dz_config),
+    { "verify-every", dz_key_duration, CONFIG(verify_every_us),
+      "a duration from 1d to 366d, such as 7d", .min = DZ_DAY_US, .max = 366 * DZ_DAY_US },
     { "limits", read_limits, CONFIG(limits), "keys at-once, run-time, grace" },
     { "notify", read_notify, CONFIG(notify), "keys command, syslog" },
     { "sources", skip_sources, CONFIG(feeds), "a list of sources", true },
@@ -153,6 +155,7 @@ dz_status dz_config_read(dz_slice text, const char *name, struct dz_config *ret_
                          dz_err *err) {
     struct dz_config c = {
         .late_after_us = DZ_DAY_US,
+        .verify_every_us = 7 * DZ_DAY_US,
         .limits = { .at_once = 2, .run_time_us = DZ_DAY_US, .grace_us = 30 * INT64_C(1000000) }
     };
     struct dz_yaml y = { 0 };

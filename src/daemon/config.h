@@ -16,7 +16,7 @@ enum { DZ_FEEDS_MAX = DZ_EXPECTED_MAX, DZ_AT_ONCE_MAX = 64 };
 struct dz_config {
     char *vault;    /* path */
     char *timezone; /* a name of core/zone.h; NULL: none is named, and there is no cron line */
-    int64_t jitter_us, late_after_us;
+    int64_t jitter_us, late_after_us, verify_every_us;
     struct dz_limits {
         unsigned at_once; /* runs */
         int64_t run_time_us;

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "core/clock.h"
+#include "daemon/chore.h"
 #include "daemon/log.h"
 
 /* --- arguments -------------------------------------------------------------------------------- */
@@ -88,11 +89,13 @@ dz_status dz_job_backup(const struct dz_config *config, const struct dz_feed *fe
     return done(a, err);
 }
 
-dz_status dz_job_check(const struct dz_config *config, const char *dozo, dz_job_argv *ret_argv,
-                       dz_err *err) {
+dz_status dz_job_chore(const struct dz_config *config, enum dz_chore chore, const char *dozo,
+                       dz_job_argv *ret_argv, dz_err *err) {
+    const char *const *word = dz_chore_kind(chore)->words;
+
     put_dozo(ret_argv, config, dozo);
-    put(ret_argv, "witness");
-    put(ret_argv, "check");
+    for (; *word; word++)
+        put(ret_argv, *word);
     return done(ret_argv, err);
 }
 

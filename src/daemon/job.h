@@ -22,9 +22,9 @@ void dz_job_argv_release(dz_job_argv *a);
  * DZ_E_NOMEM. */
 dz_status dz_job_backup(const struct dz_config *config, const struct dz_feed *feed,
                         const char *dozo, dz_job_argv *ret_argv, dz_err *err) DZ_MUST_CHECK;
-/* dozo witness check. */
-dz_status dz_job_check(const struct dz_config *config, const char *dozo, dz_job_argv *ret_argv,
-                       dz_err *err) DZ_MUST_CHECK;
+/* dozo, with the words of a chore. */
+dz_status dz_job_chore(const struct dz_config *config, enum dz_chore chore, const char *dozo,
+                       dz_job_argv *ret_argv, dz_err *err) DZ_MUST_CHECK;
 /* The program that tells people. */
 dz_status dz_job_tell(const struct dz_config *config, dz_job_argv *ret_argv,
                       dz_err *err) DZ_MUST_CHECK;

@@ -5,27 +5,26 @@
 #include "core/cleanup.h"
 #include "core/utf8.h"
 
-enum field { GENERATION = 1, JOB = 2, FEED = 4, END = 8, FACTS = 16 };
+enum field { GENERATION = 1, JOB = 2, FEED = 4, END = 8, FACTS = 16, WHICH = 32 };
 
 static const unsigned char fields_of[] = {
     [DZ_MESSAGE_CONFIG] = GENERATION, [DZ_MESSAGE_ENDED] = JOB | END,
     [DZ_MESSAGE_LEAVE] = 0,           [DZ_MESSAGE_READY] = GENERATION,
     [DZ_MESSAGE_ALIVE] = 0,           [DZ_MESSAGE_RUN] = GENERATION | JOB | FEED,
     [DZ_MESSAGE_STOP] = JOB,          [DZ_MESSAGE_TELL] = JOB | FACTS,
-    [DZ_MESSAGE_CHECK] = JOB,
+    [DZ_MESSAGE_CHORE] = JOB | WHICH,
 };
 
 static bool known(unsigned kind) {
     return (kind >= DZ_MESSAGE_CONFIG && kind <= DZ_MESSAGE_LEAVE) ||
-           (kind >= DZ_MESSAGE_READY && kind <= DZ_MESSAGE_CHECK);
+           (kind >= DZ_MESSAGE_READY && kind <= DZ_MESSAGE_CHORE);
 }
 
 const char *dz_event_name(enum dz_event event) {
     static const char *const names[DZ_EVENTS_END] = {
-        [DZ_EVENT_SOURCE_LATE] = "source-late",
-        [DZ_EVENT_SOURCE_FAILED] = "source-failed",
-        [DZ_EVENT_WITNESS_FAILED] = "witness-failed",
-        [DZ_EVENT_LOG_DAMAGED] = "log-damaged",
+        [DZ_EVENT_SOURCE_LATE] = "source-late",       [DZ_EVENT_SOURCE_FAILED] = "source-failed",
+        [DZ_EVENT_WITNESS_FAILED] = "witness-failed", [DZ_EVENT_LOG_DAMAGED] = "log-damaged",
+        [DZ_EVENT_PRUNE_FAILED] = "prune-failed",     [DZ_EVENT_VERIFY_FAILED] = "verify-failed",
     };
 
     return names[event];
@@ -47,6 +46,8 @@ void dz_message_write(const dz_message *m, dz_buf *to) {
         dz_buf_put_varint(to, m->job);
     if (fields & FEED)
         dz_buf_put_varint(to, m->feed);
+    if (fields & WHICH)
+        dz_buf_put_varint(to, m->chore);
     if (fields & END) {
         dz_buf_put_varint(to, (uint64_t) m->end.code);
         dz_buf_put_varint(to, (uint64_t) m->end.signal);
@@ -95,6 +96,8 @@ dz_status dz_message_read(dz_slice bytes, dz_message *ret_message, dz_err *err) 
         m.job = take_number(&r, 1, UINT32_MAX);
     if (fields & FEED)
         m.feed = take_number(&r, 0, UINT32_MAX);
+    if (fields & WHICH)
+        m.chore = take_number(&r, 0, DZ_CHORES - 1);
     if (fields & END) {
         m.end.code = (int) take_number(&r, 0, 255);
         m.end.signal = (int) take_number(&r, 0, 255);

@@ -1,7 +1,7 @@
 /* daemon/message.h -- what the two processes of dozod say to each other.  It is all they can say.
  *
  *   starter (starts programs, reads nothing of the vault)
- *      │ CONFIG, ENDED, LEAVE              ▲ READY, ALIVE, RUN, STOP, TELL, CHECK
+ *      │ CONFIG, ENDED, LEAVE              ▲ READY, ALIVE, RUN, STOP, TELL, CHORE
  *      ▼                                   │
  *   supervisor (reads the vault, starts nothing)
  *
@@ -36,7 +36,7 @@ enum dz_message_kind {
     DZ_MESSAGE_RUN = 18,   /* back up that source */
     DZ_MESSAGE_STOP = 19,  /* that job has run for too long */
     DZ_MESSAGE_TELL = 20,  /* run the program that tells people, and write to syslog */
-    DZ_MESSAGE_CHECK = 21, /* check the witnesses */
+    DZ_MESSAGE_CHORE = 21, /* run that command of dozo, daemon/chore.h */
 };
 
 enum dz_event {
@@ -44,16 +44,22 @@ enum dz_event {
     DZ_EVENT_SOURCE_FAILED = 2,
     DZ_EVENT_WITNESS_FAILED = 3,
     DZ_EVENT_LOG_DAMAGED = 4,
+    DZ_EVENT_PRUNE_FAILED = 5,
+    DZ_EVENT_VERIFY_FAILED = 6,
     DZ_EVENTS_END
 };
+
+enum dz_chore { DZ_CHORE_WITNESS, DZ_CHORE_PRUNE, DZ_CHORE_VERIFY, DZ_CHORES };
+
 /* "source-late" and so on: what the program is told. */
 const char *dz_event_name(enum dz_event event);
 
 typedef struct dz_message {
     enum dz_message_kind kind;
     uint32_t generation;                    /* of the configuration, from 1: CONFIG, READY, RUN */
-    uint32_t job;                           /* ENDED, RUN, STOP, TELL, CHECK */
+    uint32_t job;                           /* ENDED, RUN, STOP, TELL, CHORE */
     uint32_t feed;                          /* its place in the configuration: RUN */
+    enum dz_chore chore;                    /* CHORE */
     struct dz_child_end end;                /* ENDED */
     enum dz_event event;                    /* TELL, and what follows */
     int64_t newest_us;                      /* of the source's snapshots; INT64_MIN: none */

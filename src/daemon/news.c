@@ -5,6 +5,7 @@
 #include "core/utf8.h"
 #include "custody/witness.h"
 #include "store/snapshot.h"
+#include "store/verify.h"
 
 struct looking {
     struct dz_board *board;
@@ -84,10 +85,12 @@ dz_status dz_news_failure(struct dz_news *n, const char *source, uint64_t leaf,
     return DZ_OK;
 }
 
-dz_status dz_news_check_due(struct dz_news *n, int64_t *ret_us, dz_err *err) {
+dz_status dz_news_chores(struct dz_news *n, int64_t ret_us[DZ_CHORES], dz_err *err) {
     DZ_AUTO(dz_ledger) ledger = NULL;
     struct dz_witnesses known = { 0 };
     int64_t oldest = INT64_MAX;
+    dz_verify_last verified;
+    bool found;
 
     DZ_TRY(dz_ledger_read(n->v, &ledger, err));
     DZ_TRY(dz_witnesses_read(ledger, &known, err));
@@ -95,6 +98,9 @@ dz_status dz_news_check_due(struct dz_news *n, int64_t *ret_us, dz_err *err) {
         if (known.list[i].kind != DZ_WITNESS_PAPER && known.list[i].when_us < oldest)
             oldest = known.list[i].when_us;
     dz_witnesses_release(&known);
-    *ret_us = oldest < INT64_MAX - DZ_DAY_US ? oldest + DZ_DAY_US : INT64_MAX;
+    DZ_TRY(dz_verify_last_read(n->v, &verified, &found, err));
+    ret_us[DZ_CHORE_WITNESS] = oldest;
+    ret_us[DZ_CHORE_PRUNE] = INT64_MIN;
+    ret_us[DZ_CHORE_VERIFY] = found ? verified.when_us : INT64_MIN;
     return DZ_OK;
 }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "daemon/board.h"
+#include "daemon/message.h"
 
 struct dz_news {
     struct dz_vault *v; /* borrowed */
@@ -24,6 +25,6 @@ dz_status dz_news_alarmed(struct dz_news *n, struct dz_board *b, dz_err *err) DZ
 dz_status dz_news_failure(struct dz_news *n, const char *source, uint64_t leaf,
                           char ret_detail[DZ_BOARD_DETAIL_MAX + 1], dz_err *err) DZ_MUST_CHECK;
 
-/* When the witnesses are to be checked: a day after the one that was met longest ago.  INT64_MAX:
- * none can be asked. */
-dz_status dz_news_check_due(struct dz_news *n, int64_t *ret_us, dz_err *err) DZ_MUST_CHECK;
+/* When each chore was last done, by the log: of the witnesses the one that was met longest ago.
+ * INT64_MIN: never, or the log does not tell; INT64_MAX: there is nothing to do. */
+dz_status dz_news_chores(struct dz_news *n, int64_t ret_us[DZ_CHORES], dz_err *err) DZ_MUST_CHECK;

@@ -58,7 +58,7 @@ static unsigned count(const struct starter *s, enum dz_job_kind kind) {
 }
 
 static bool any_job(const struct starter *s) {
-    return count(s, DZ_JOB_RUN) + count(s, DZ_JOB_TELL) + count(s, DZ_JOB_CHECK) > 0;
+    return count(s, DZ_JOB_RUN) + count(s, DZ_JOB_TELL) + count(s, DZ_JOB_CHORE) > 0;
 }
 
 /* The supervisor never fills its socket, unless it has stopped to work. */
@@ -83,7 +83,7 @@ static dz_status begin(struct starter *s, const dz_message *m, enum dz_job_kind 
         return DZ_FAIL(err, DZ_E_MALFORMED, "job %u: it runs already, or there is no place",
                        m->job);
     end.lost =
-        dz_launch(argv->list, s->null, kind == DZ_JOB_CHECK ? s->null : STDERR_FILENO, true, &pid);
+        dz_launch(argv->list, s->null, kind == DZ_JOB_CHORE ? s->null : STDERR_FILENO, true, &pid);
     if (end.lost)
         return say_ended(s, m->job, &end, err);
     *place = (struct job){ .number = m->job, .kind = kind, .pid = pid, .kill_ms = INT64_MAX };
@@ -215,13 +215,13 @@ static dz_status on_tell(struct starter *s, const dz_message *m, dz_err *err) {
     return st;
 }
 
-static dz_status on_check(struct starter *s, const dz_message *m, dz_err *err) {
+static dz_status on_chore(struct starter *s, const dz_message *m, dz_err *err) {
     DZ_CLEANUP(dz_job_argv_release) dz_job_argv argv = { 0 };
 
-    if (count(s, DZ_JOB_CHECK) > 0)
-        return DZ_FAIL(err, DZ_E_MALFORMED, "the witnesses are being checked already");
-    DZ_TRY(dz_job_check(&s->config, s->how->dozo, &argv, err));
-    return begin(s, m, DZ_JOB_CHECK, "", &argv, err);
+    if (count(s, DZ_JOB_CHORE) > 0)
+        return DZ_FAIL(err, DZ_E_MALFORMED, "two chores at once");
+    DZ_TRY(dz_job_chore(&s->config, m->chore, s->how->dozo, &argv, err));
+    return begin(s, m, DZ_JOB_CHORE, "", &argv, err);
 }
 
 /* Who may say what, in which state; what is not here is never for us.  What was said before LEAVE
@@ -236,7 +236,7 @@ static const struct {
     { DZ_MESSAGE_RUN, 1 << SERVING, on_run },
     { DZ_MESSAGE_STOP, 1 << SERVING, on_stop },
     { DZ_MESSAGE_TELL, 1 << SERVING, on_tell },
-    { DZ_MESSAGE_CHECK, 1 << SERVING, on_check },
+    { DZ_MESSAGE_CHORE, 1 << SERVING, on_chore },
 };
 
 static dz_status obey(struct starter *s, dz_err *err) {

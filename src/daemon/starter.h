@@ -1,7 +1,7 @@
 /* daemon/starter.h -- the process that systemd started: it starts programs, and that is all.
  *
  *   SIGHUP, SIGTERM ─▶ [starter] ◀─▶ daemon/message.h ◀─▶ daemon/supervise.h
- *                         ├▶ dozo backup ..., dozo witness check, the program that tells people
+ *                         ├▶ dozo backup ..., chores, the program that tells people
  *                         └▶ READY=1, WATCHDOG=1 to the service manager
  *
  * It has the rights that backups need, and so it reads nothing but its configuration, ends of

@@ -11,14 +11,14 @@
 #include "core/utf8.h"
 #include "core/zone.h"
 #include "custody/alarm.h"
+#include "daemon/chore.h"
 #include "daemon/log.h"
 #include "daemon/message.h"
 #include "daemon/news.h"
 
 enum {
-    BEAT_MS = 5000,        /* between signs of life, and looks at the log */
-    TELL_MS = 60 * 1000,   /* for the program that tells people */
-    CHECK_MS = 600 * 1000, /* for all witnesses */
+    BEAT_MS = 5000,      /* between signs of life, and looks at the log */
+    TELL_MS = 60 * 1000, /* for the program that tells people */
 };
 
 struct supervisor {
@@ -29,11 +29,14 @@ struct supervisor {
     struct dz_vault *v;
     struct dz_board *board;
     struct dz_news news;
-    int64_t check_us,
-        looked_us;      /* when the witnesses are to be checked; when that was worked out */
-    int64_t checked_us; /* when they were last */
-    char check_failed[DZ_CHILD_END_TEXT]; /* what is to be told of that; "": nothing */
-    bool log_damaged;                     /* said, and nothing good since */
+    struct chore {
+        int64_t done_us;                /* by the log; INT64_MIN: never, INT64_MAX: not wanted */
+        int64_t begun_ms;               /* by us, on the monotonic clock; 0: never */
+        char failed[DZ_CHILD_END_TEXT]; /* what is to be told of it; "": nothing */
+    } chores[DZ_CHORES];
+    enum dz_chore chore; /* that was begun last */
+    int64_t looked_us;   /* when it was last looked up what was done */
+    bool log_damaged;    /* said, and nothing good since */
     bool log_untold;
     bool leaving;
 };
@@ -103,9 +106,12 @@ static dz_status tell_all(struct supervisor *s, int64_t now_us, dz_err *err) {
         DZ_TRY(tell_late(s, about, now_us, err));
     while ((about = dz_board_failed(s->board)) != NULL)
         DZ_TRY(tell_failed(s, about, err));
-    if (s->check_failed[0] && dz_board_may_tell(s->board)) {
-        DZ_TRY(tell(s, DZ_EVENT_WITNESS_FAILED, NULL, s->check_failed, err));
-        s->check_failed[0] = '\0';
+    for (enum dz_chore c = 0; c < DZ_CHORES; c++) {
+        char *failed = s->chores[c].failed;
+        if (!failed[0] || !dz_board_may_tell(s->board))
+            continue;
+        DZ_TRY(tell(s, dz_chore_kind(c)->failure, NULL, failed, err));
+        failed[0] = '\0';
     }
     if (s->log_untold && dz_board_may_tell(s->board)) {
         s->log_untold = false;
@@ -128,16 +134,37 @@ static dz_status run(struct supervisor *s, const dz_board_source *due, dz_err *e
     return ask(s, &m, err);
 }
 
-static dz_status check_witnesses(struct supervisor *s, int64_t now_us, dz_err *err) {
-    dz_message m = { .kind = DZ_MESSAGE_CHECK };
+/* Neither the log nor we have seen it done for so long.  A clock that was set back makes it done
+ * sooner, not later. */
+static bool chore_due(const struct supervisor *s, enum dz_chore chore, int64_t now_us,
+                      int64_t now_ms) {
+    const struct chore *c = &s->chores[chore];
+    int64_t every_us = dz_chore_kind(chore)->every_us;
 
-    if (now_us < s->check_us || (s->checked_us && now_us - s->checked_us < DZ_DAY_US))
-        return DZ_OK;
-    m.job = dz_board_begin(s->board, DZ_JOB_CHECK, "", dz_monotonic_us() / 1000 + CHECK_MS, 0);
-    if (m.job == 0)
-        return DZ_OK;
-    s->checked_us = now_us;
-    return ask(s, &m, err);
+    if (every_us == 0)
+        every_us = s->config.verify_every_us;
+    if (c->done_us == INT64_MAX || (c->begun_ms && now_ms - c->begun_ms < every_us / 1000))
+        return false;
+    return c->done_us == INT64_MIN || now_us < c->done_us || now_us - c->done_us >= every_us;
+}
+
+static dz_status do_chores(struct supervisor *s, int64_t now_us, dz_err *err) {
+    int64_t now_ms = dz_monotonic_us() / 1000;
+
+    for (enum dz_chore c = 0; c < DZ_CHORES; c++) {
+        dz_message m = { .kind = DZ_MESSAGE_CHORE, .chore = c };
+
+        if (!chore_due(s, c, now_us, now_ms))
+            continue;
+        m.job = dz_board_begin(s->board, DZ_JOB_CHORE, "",
+                               now_ms + dz_chore_kind(c)->run_time_us / 1000, 0);
+        if (m.job == 0) /* another one is under way */
+            return DZ_OK;
+        s->chore = c;
+        s->chores[c].begun_ms = now_ms;
+        return ask(s, &m, err);
+    }
+    return DZ_OK;
 }
 
 static dz_status act(struct supervisor *s, dz_err *err) {
@@ -151,7 +178,7 @@ static dz_status act(struct supervisor *s, dz_err *err) {
         DZ_TRY(ask(s, &stop, err));
     }
     DZ_TRY(tell_all(s, now_us, err));
-    DZ_TRY(check_witnesses(s, now_us, err));
+    DZ_TRY(do_chores(s, now_us, err));
     while ((due = dz_board_due(s->board, now_us)) != NULL)
         DZ_TRY(run(s, due, err));
     return DZ_OK;
@@ -179,6 +206,15 @@ static dz_status log_failed(struct supervisor *s, dz_status status, const dz_err
     return DZ_OK;
 }
 
+static dz_status look_up_chores(struct supervisor *s, dz_err *err) {
+    int64_t done_us[DZ_CHORES];
+
+    DZ_TRY(dz_news_chores(&s->news, done_us, err));
+    for (size_t i = 0; i < DZ_CHORES; i++)
+        s->chores[i].done_us = done_us[i];
+    return DZ_OK;
+}
+
 static dz_status look(struct supervisor *s, dz_err *err) {
     const int64_t hour_us = DZ_DAY_US / 24;
     int64_t now_us = dz_now_us();
@@ -188,7 +224,7 @@ static dz_status look(struct supervisor *s, dz_err *err) {
     if (st == DZ_OK &&
         (s->looked_us == 0 || now_us < s->looked_us || now_us - s->looked_us > hour_us)) {
         s->looked_us = now_us;
-        st = dz_news_check_due(&s->news, &s->check_us, &why);
+        st = look_up_chores(s, &why);
     }
     return log_failed(s, st, &why, err);
 }
@@ -219,6 +255,24 @@ static dz_status run_failed(struct supervisor *s, const dz_board_job *job,
     return about->failed ? DZ_OK : DZ_FAIL(err, DZ_E_NOMEM, "a failure: out of memory");
 }
 
+static void chore_failed(struct supervisor *s, const struct dz_child_end *end) {
+    char *how = s->chores[s->chore].failed;
+
+    dz_child_end_text(end, how);
+    switch (s->chore) {
+    case DZ_CHORE_WITNESS:
+        dz_log(LOG_ERR, T_("a witness could not be met, or contradicts: dozo witness check"));
+        return;
+    case DZ_CHORE_PRUNE:
+        dz_log(LOG_ERR, T_("what has expired could not be removed (%s): dozo prune"), how);
+        return;
+    case DZ_CHORE_VERIFY:
+    case DZ_CHORES:
+    default:
+        dz_log(LOG_ERR, T_("the vault is damaged, or could not be checked (%s): dozo verify"), how);
+    }
+}
+
 static dz_status job_ended(struct supervisor *s, const dz_message *m, dz_err *err) {
     bool ran = m->end.lost != ESTALE;
     bool well = dz_child_ended_well(&m->end);
@@ -234,11 +288,9 @@ static dz_status job_ended(struct supervisor *s, const dz_message *m, dz_err *er
             return run_failed(s, &job, &m->end, err);
         dz_log(LOG_INFO, T_("source %s: the backup is kept"), job.source);
         return DZ_OK;
-    case DZ_JOB_CHECK:
-        if (!well) {
-            dz_child_end_text(&m->end, s->check_failed);
-            dz_log(LOG_ERR, T_("a witness could not be met, or contradicts: dozo witness check"));
-        }
+    case DZ_JOB_CHORE:
+        if (!well)
+            chore_failed(s, &m->end);
         s->looked_us = 0;
         return DZ_OK;
     case DZ_JOB_TELL:
@@ -355,7 +407,7 @@ static dz_status handle(struct supervisor *s, const dz_message *m, int fd, dz_er
     case DZ_MESSAGE_RUN:
     case DZ_MESSAGE_STOP:
     case DZ_MESSAGE_TELL:
-    case DZ_MESSAGE_CHECK:
+    case DZ_MESSAGE_CHORE:
     default:
         return DZ_FAIL(err, DZ_E_MALFORMED, "a message of the kind %d, which is ours", m->kind);
     }
@@ -391,10 +443,12 @@ static dz_status turn(struct supervisor *s, dz_err *err) {
 }
 
 int dz_supervise(int sock, bool sandbox) {
-    struct supervisor s = { .sock = sock, .sandbox = sandbox, .check_us = INT64_MAX };
+    struct supervisor s = { .sock = sock, .sandbox = sandbox };
     dz_err err = { 0 };
     dz_status st;
 
+    for (size_t i = 0; i < DZ_CHORES; i++)
+        s.chores[i].done_us = INT64_MAX; /* until the log was read */
     st = dz_crypto_init(&err);
     while (st == DZ_OK)
         st = turn(&s, &err);

@@ -272,6 +272,27 @@ class Daemon(Case):
         self.assertRegex(late()[1][3], r"^20\d\d-.*\+09:00$")  # when it last spoke
         self.stop()
 
+    def test_the_vault_is_verified_and_damage_is_told(self):
+        self.good("--vault", "vault", "backup", "--source", "files", "tree")
+        self.configure(self.files)
+        self.start()
+        self.until(lambda: "never-verified" not in self.status()[0], "the vault is verified by itself")
+        self.assertNotIn("damage-found", self.status()[0])
+        self.stop()
+        shutil.rmtree("vault")
+        os.unlink("key")
+        self.good("init", "vault", "--key-file", "key")
+        self.good("--vault", "vault", "backup", "--source", "files", "tree")
+        pack = next(pathlib.Path("vault/packs").glob("*"))
+        kept = bytearray(pack.read_bytes())
+        kept[len(kept) // 2] ^= 1
+        pack.chmod(0o600)
+        pack.write_bytes(kept)
+        self.start()
+        self.until(lambda: "verify-failed" in [row[0] for row in self.told()], "people are told of damage")
+        self.assertIn("damage-found", self.status()[0])
+        self.stop()
+
     def test_at_the_end_jobs_are_stopped_and_nobody_is_alarmed(self):
         self.configure("- {name: long, kind: command, every: 1s, file: d, argv: [sh, -c, "
                        "'echo some; touch DIR/runs; sleep 1000', MARK], post: 'echo $DOZO_RESULT >>DIR/told'}\n")

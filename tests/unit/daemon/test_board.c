@@ -182,8 +182,8 @@ static void no_more_is_told_at_once_than_may(void **state) {
     assert_int_equal(dz_board_begin(b, DZ_JOB_TELL, "", INT64_MAX, 0), 0);
     end(b, job, 20 * HOUR);
     assert_non_null(dz_board_failed(b));
-    assert_true(dz_board_begin(b, DZ_JOB_CHECK, "", INT64_MAX, 0) > 0);
-    assert_int_equal(dz_board_begin(b, DZ_JOB_CHECK, "", INT64_MAX, 0), 0);
+    assert_true(dz_board_begin(b, DZ_JOB_CHORE, "", INT64_MAX, 0) > 0);
+    assert_int_equal(dz_board_begin(b, DZ_JOB_CHORE, "", INT64_MAX, 0), 0);
     dz_board_came(b, "a", 20 * HOUR, 3); /* it went well since: nothing is to be told any more */
     assert_null(dz_board_failed(b));
 }

@@ -128,8 +128,8 @@ static void what_is_wrong_is_named_with_its_line(void **state) {
         { "a relative vault", "vault: v\n", ":1: vault: \"v\"; allowed: an absolute path" },
         { "a vault that is a list", "vault: [/v]\n", ":1: vault: is no text; allowed:" },
         { "an unknown key", "vault: /v\nvalut: /v\n",
-          ":2: valut: no such key here; allowed: vault, timezone, jitter, late-after, limits, "
-          "notify, sources" },
+          ":2: valut: no such key here; allowed: vault, timezone, jitter, late-after, "
+          "verify-every, limits, notify, sources" },
         { "a key twice", "vault: /v\n\nvault: /w\n", ":3: vault: stands in line 1 already" },
         { "a key that is a list", "vault: /v\n[a]: b\n", ":2: a key is a word" },
         { "an unknown zone", "timezone: Asia/Osaka\n",
@@ -137,6 +137,8 @@ static void what_is_wrong_is_named_with_its_line(void **state) {
         { "a long jitter", "jitter: 25h\n",
           ":1: jitter: \"25h\"; allowed: 0, or a duration up to" },
         { "no late-after", "late-after: 0\n", ":1: late-after: \"0\"; allowed: a duration from" },
+        { "verified each hour", "verify-every: 1h\n",
+          ":1: verify-every: \"1h\"; allowed: a duration from 1d" },
         { "no duration", "late-after: soon\n", ":1: late-after: \"soon\"; allowed: a duration" },
         { "too many at once", "limits:\n  at-once: 65\n", ":2: at-once: \"65\"; allowed: 1 to 64" },
         { "none at once", "limits: {at-once: 0}", ":1: at-once: \"0\"; allowed: 1 to 64" },

@@ -31,7 +31,7 @@ static const dz_message samples[] = {
       .source = "電子カルテ",
       .detail = "due at 02:30" },
     { .kind = DZ_MESSAGE_TELL, .job = 9, .event = DZ_EVENT_LOG_DAMAGED, .newest_us = 1 },
-    { .kind = DZ_MESSAGE_CHECK, .job = 4 },
+    { .kind = DZ_MESSAGE_CHORE, .job = 4, .chore = DZ_CHORE_PRUNE },
 };
 
 static void every_kind_comes_back_as_it_was(void **state) {
@@ -67,7 +67,8 @@ static void what_makes_no_sense_is_refused(void **state) {
         { "job 0", 2, "\x13\0" },
         { "an exit status of 256", 6, "\2\1\x80\2\0\0" },
         { "event 0", 6, "\x14\1\0\0\0\0" },
-        { "event 5", 6, "\x14\1\5\0\0\0" },
+        { "event 7", 6, "\x14\1\7\0\0\0" },
+        { "chore 3", 3, "\x15\1\3" },
         { "a line break in a detail", 8, "\x14\1\1\0\0\2a\n" },
         { "no UTF-8 in a source", 7, "\x14\1\1\0\1\xff\0" },
         { "a NUL in a source", 7, "\x14\1\1\0\1\0\0" },

@@ -90,12 +90,13 @@ static void runs_what_the_configuration_says(void) {
     leave();
 }
 
-static void checks_witnesses(void) {
-    const dz_message check = { .kind = DZ_MESSAGE_CHECK, .job = 5 };
-
+static void does_chores(void) {
     begin();
-    say(&check);
-    ended(5, (struct dz_child_end){ 0 });
+    for (enum dz_chore c = 0; c < DZ_CHORES; c++) {
+        const dz_message chore = { .kind = DZ_MESSAGE_CHORE, .job = 5 + c, .chore = c };
+        say(&chore);
+        ended(5 + c, (struct dz_child_end){ 0 });
+    }
     leave();
 }
 
@@ -177,10 +178,17 @@ static void more_than_may(void) {
     (void) hear(DZ_MESSAGE_ENDED);
     (void) hear(DZ_MESSAGE_ENDED);
 }
+static void two_chores(void) {
+    begin();
+    say(&(const dz_message){ .kind = DZ_MESSAGE_CHORE, .job = 1, .chore = DZ_CHORE_PRUNE });
+    say(&(const dz_message){ .kind = DZ_MESSAGE_CHORE, .job = 2, .chore = DZ_CHORE_VERIFY });
+    (void) hear(DZ_MESSAGE_LEAVE);
+    (void) hear(DZ_MESSAGE_ENDED);
+}
 static void a_number_twice(void) {
     begin();
     ask_run(1, 1, 2);
-    say(&(const dz_message){ .kind = DZ_MESSAGE_CHECK, .job = 1 });
+    say(&(const dz_message){ .kind = DZ_MESSAGE_CHORE, .job = 1 });
     (void) hear(DZ_MESSAGE_LEAVE);
     (void) hear(DZ_MESSAGE_ENDED);
 }
@@ -218,7 +226,8 @@ static const struct script {
       "--one-file-system -- /a /b\n"
       "--vault /v --quiet backup --no-names --source db --post o --stdin-as d.sql -- dump -Fc "
       "--role=job\n" },
-    { "witnesses are checked", checks_witnesses, 0, "--vault /v --quiet witness check\n" },
+    { "chores are done", does_chores, 0,
+      "--vault /v --quiet witness check\n--vault /v --quiet prune\n--vault /v --quiet verify\n" },
     { "people are told", tells, 0, "source-late|emr|due; $(false) \"x\"||arg 1|arg\n" },
     { "a job is stopped", stops, 0, NULL },
     { "jobs are stopped at the end", leaves_with_jobs, 0, NULL },
@@ -229,6 +238,7 @@ static const struct script {
     { "a source that is not there", no_such_source, 3, "" },
     { "a source twice", a_source_twice, 3, NULL },
     { "more at once than may", more_than_may, 3, NULL },
+    { "two chores at once", two_chores, 3, NULL },
     { "a number twice", a_number_twice, 3, NULL },
     { "what only the starter may say", speaks_as_the_starter, 3, "" },
     { "nonsense", nonsense, 3, "" },
