@@ -55,6 +55,10 @@ dz_status dz_sandbox_powers(dz_err *err) {
     return DZ_OK;
 }
 
+dz_status dz_sandbox_outlive(dz_err *err) {
+    return prctl(PR_SET_PDEATHSIG, 0) == 0 ? DZ_OK : DZ_FAIL_ERRNO(err, "sandbox: limits");
+}
+
 /* --- files ------------------------------------------------------------------------------------ */
 
 /* Newer than the headers of Debian 12: linux/landlock.h of 6.2 and 6.10. */
@@ -98,7 +102,7 @@ static bool allow_path(int rules, const char *path, uint64_t more) {
     return syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &a, 0) == 0;
 }
 
-dz_status dz_sandbox_files_keep(const char *const paths[], const char *kept, dz_err *err) {
+dz_status dz_sandbox_files_keep(const char *const paths[], const char *const kept[], dz_err *err) {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     struct landlock_ruleset_attr all = { .handled_access_fs = all_rights(abi) };
     dz_autoclose int rules = -1;
@@ -112,15 +116,16 @@ dz_status dz_sandbox_files_keep(const char *const paths[], const char *kept, dz_
     for (size_t i = 0; paths[i]; i++)
         if (!allow_path(rules, paths[i], 0))
             return DZ_FAIL_ERRNO(err, "sandbox: %.100s", paths[i]);
-    if (kept && !allow_path(rules, kept, keeping_rights(abi)))
-        return DZ_FAIL_ERRNO(err, "sandbox: %.100s", kept);
+    for (size_t i = 0; kept[i]; i++)
+        if (!allow_path(rules, kept[i], keeping_rights(abi)))
+            return DZ_FAIL_ERRNO(err, "sandbox: %.100s", kept[i]);
     if (syscall(SYS_landlock_restrict_self, rules, 0) != 0)
         return DZ_FAIL_ERRNO(err, "sandbox: Landlock");
     return DZ_OK;
 }
 
 dz_status dz_sandbox_files(const char *const paths[], dz_err *err) {
-    return dz_sandbox_files_keep(paths, NULL, err);
+    return dz_sandbox_files_keep(paths, (const char *const[]){ NULL }, err);
 }
 
 /* --- calls ------------------------------------------------------------------------------------ */
@@ -139,7 +144,7 @@ static const int basic[] = {
     SCMP_SYS(nanosleep), SCMP_SYS(clock_nanosleep), SCMP_SYS(restart_syscall), SCMP_SYS(futex),
     SCMP_SYS(sched_yield),
     /* memory, time, chance */
-    SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(brk), SCMP_SYS(madvise), SCMP_SYS(membarrier),
+    SCMP_SYS(munmap), SCMP_SYS(mremap), SCMP_SYS(brk), SCMP_SYS(madvise), SCMP_SYS(membarrier), SCMP_SYS(mlock), SCMP_SYS(mlock2), SCMP_SYS(munlock),
     SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(gettimeofday), SCMP_SYS(time),
     SCMP_SYS(getrandom),
     /* ourselves */
@@ -162,6 +167,9 @@ static const int keeping[] = {
 static const int connecting[] = {
     SCMP_SYS(connect), SCMP_SYS(setsockopt),
     SCMP_SYS(bind), /* netlink's: addresses of the machine are looked up there; listen is missing */
+};
+static const int serving[] = {
+    SCMP_SYS(accept4), SCMP_SYS(timerfd_settime), SCMP_SYS(connect),
 };
 static const int families[] = { AF_INET, AF_INET6, AF_UNIX, AF_NETLINK };
 /* clang-format on */
@@ -209,6 +217,13 @@ static int allow_connect(scmp_filter_ctx f) {
     return e ? e : allow(f, connecting, sizeof connecting / sizeof *connecting);
 }
 
+static int allow_serve(scmp_filter_ctx f) {
+    const struct scmp_arg_cmp local = SCMP_A0(SCMP_CMP_EQ, AF_UNIX);
+    int e = seccomp_rule_add_array(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1, &local);
+
+    return e ? e : allow(f, serving, sizeof serving / sizeof *serving);
+}
+
 dz_status dz_sandbox_calls(unsigned more, dz_err *err) {
     scmp_filter_ctx f = seccomp_init(SCMP_ACT_ERRNO(EPERM));
     int e;
@@ -224,6 +239,8 @@ dz_status dz_sandbox_calls(unsigned more, dz_err *err) {
         e = allow(f, keeping, sizeof keeping / sizeof *keeping);
     if (e == 0 && (more & DZ_SANDBOX_CONNECT))
         e = allow_connect(f);
+    if (e == 0 && (more & DZ_SANDBOX_SERVE))
+        e = allow_serve(f);
     if (e == 0)
         e = seccomp_load(f);
     seccomp_release(f);

@@ -20,6 +20,7 @@
 #include "crypto/recipient.h"
 #include "custody/alarm.h"
 #include "custody/holder.h"
+#include "custody/holder_sandbox.h"
 
 enum { CALLERS_MAX = 64, SIGNALS = 0, TIMER, LISTEN, FIRST_CALLER };
 
@@ -409,6 +410,7 @@ static dz_status begin(struct holder *h, const char *vault, uint8_t *packet, siz
     DZ_TRY(dz_vault_open(vault, &h->v, err));
     DZ_TRY(watch(h, err));
     DZ_TRY(listen_there(h, err));
+    DZ_TRY(dz_holder_give_away(h->v->path, h->path, err));
     if (!take_keys(h, packet, n, &s, err))
         return DZ_FAIL(err, DZ_E_MALFORMED, "the key holder was told nothing that makes sense");
     return s;

@@ -355,9 +355,11 @@ static dz_status replace_board(struct supervisor *s, dz_err *err) {
 static dz_status give_away(const struct supervisor *s, dz_err *err) {
     static const char *const zones[] = { "/usr/share/zoneinfo", "/etc/localtime", NULL };
 
+    const char *const kept[] = { s->config.vault, NULL };
+
     DZ_TRY(dz_sandbox_begin(0, err));
     DZ_TRY(dz_sandbox_powers(err));
-    DZ_TRY(dz_sandbox_files_keep(zones, s->config.vault, err));
+    DZ_TRY(dz_sandbox_files_keep(zones, kept, err));
     return dz_sandbox_calls(DZ_SANDBOX_OPEN | DZ_SANDBOX_KEEP, err);
 }
 

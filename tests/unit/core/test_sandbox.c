@@ -16,6 +16,7 @@
 #include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -25,6 +26,7 @@
 enum {
     ALL = DZ_SANDBOX_OPEN | DZ_SANDBOX_CONNECT,
     KEEP = DZ_SANDBOX_OPEN | DZ_SANDBOX_KEEP,
+    LISTENING = 102, /* a socket without a name, in the child */
 };
 
 static char dir[64], file[80], other[80], fresh[80], kept[80], kept_file[96];
@@ -85,6 +87,25 @@ static int keeps_what_is_open_elsewhere(void) {
 }
 static int owns(void) {
     return chown(file, 1, 1) || chown(file, 0, 0) ? errno : 0;
+}
+/* LISTENING was made before. */
+static int answers(void) {
+    struct sockaddr_un at = { .sun_family = AF_UNIX };
+    socklen_t size = sizeof at;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), theirs, e = 0;
+
+    if (fd < 0)
+        return errno;
+    if (getsockname(LISTENING, (struct sockaddr *) &at, &size) ||
+        connect(fd, (struct sockaddr *) &at, size))
+        e = errno;
+    theirs = e ? -1 : accept4(LISTENING, NULL, NULL, SOCK_CLOEXEC);
+    if (!e && theirs < 0)
+        e = errno;
+    (void) close(fd);
+    if (theirs >= 0)
+        (void) close(theirs);
+    return e;
 }
 static int opens_up(void) {
     return chmod(other, 0644) ? errno : 0;
@@ -209,6 +230,10 @@ static const struct row rows[] = {
     { "keeping: gives nothing away", owns, KEEP, false, true },
     { "keeping: makes no connections", connects, KEEP, false, false },
     { "keeping: runs no program", runs, KEEP, false, false },
+    { "serving: answers callers", answers, KEEP | DZ_SANDBOX_SERVE, true, false },
+    { "serving: makes no connections", connects, KEEP | DZ_SANDBOX_SERVE, false, false },
+    { "serving: never listens anew", listens, KEEP | DZ_SANDBOX_SERVE, false, false },
+    { "without: answers nobody", answers, KEEP, false, false },
     { "then: opens nothing at all", reads, 0, false, false },
     { "then: connects no more", connects, 0, false, false },
     { "then: runs nothing that it wrote", runs_what_it_wrote, 0, false, false },
@@ -219,6 +244,7 @@ static const struct row rows[] = {
 
 static int enter(unsigned calls) {
     const char *const paths[] = { file, "/nonexistent/of course", NULL };
+    const char *const keeps[] = { kept, "/nonexistent/either", NULL };
     dz_err err = { 0 };
 
     bool keep = (calls & DZ_SANDBOX_KEEP) != 0;
@@ -228,7 +254,7 @@ static int enter(unsigned calls) {
     if (s == DZ_OK)
         s = keep ? dz_sandbox_powers(&err) : dz_sandbox_user(&err);
     if (s == DZ_OK)
-        s = keep ? dz_sandbox_files_keep(paths, kept, &err) : dz_sandbox_files(paths, &err);
+        s = keep ? dz_sandbox_files_keep(paths, keeps, &err) : dz_sandbox_files(paths, &err);
     if (s == DZ_OK)
         s = dz_sandbox_calls(first, &err);
     if (s == DZ_OK && calls != first)
@@ -247,8 +273,12 @@ static int in_child(const struct row *row, bool sandboxed) {
 
     assert_true(pid >= 0);
     if (pid == 0) {
+        struct sockaddr_un any = { .sun_family = AF_UNIX }; /* the kernel finds a name: unix(7) */
+        int there = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         int e = socketpair(AF_UNIX, SOCK_STREAM, 0, pair) || dup2(pair[0], 100) < 0 ||
-                        dup2(pair[1], 101) < 0
+                        dup2(pair[1], 101) < 0 || dup2(there, LISTENING) < 0 ||
+                        bind(LISTENING, (struct sockaddr *) &any, sizeof any.sun_family) ||
+                        listen(LISTENING, 1)
                     ? 102
                     : 0;
         if (e == 0 && sandboxed)
