@@ -3,8 +3,8 @@
 #include <sodium.h>
 
 #include "core/clock.h"
+#include "intake/last_runs.h"
 #include "store/chunker.h"
-#include "store/snapshot.h"
 
 /* --- beginning -------------------------------------------------------------------------------- */
 
@@ -30,40 +30,6 @@ static void done_of(const struct dz_commit *c, struct dz_wire_done *ret_done) {
     ret_done->entries = c->files + c->dirs + c->others;
     ret_done->bytes = c->bytes;
     ret_done->sent = c->sent_bytes;
-}
-
-struct search {
-    const uint8_t *id;
-    struct dz_wire_done *done;
-    bool found;
-};
-
-static dz_status match(void *ctx, const struct dz_snapshot *snap, dz_status status,
-                       const dz_err *why, dz_err *err) {
-    struct search *s = ctx;
-
-    (void) why;
-    (void) err;
-    if (status != DZ_OK || memcmp(snap->commit.id, s->id, DZ_SNAPSHOT_ID_BYTES) != 0)
-        return DZ_OK;
-    done_of(&snap->commit, s->done);
-    s->found = true;
-    return DZ_E_EXISTS; /* ends the visit */
-}
-
-static dz_status find_run(struct dz_vault *v, const uint8_t id[DZ_SNAPSHOT_ID_BYTES],
-                          bool *ret_again, struct dz_wire_done *ret_done, dz_err *err) {
-    struct search search = { .id = id, .done = ret_done };
-    dz_status s;
-
-    (void) pthread_mutex_lock(&v->log_lock);
-    s = dz_tlog_refresh(v->log, err); /* another process may have kept it */
-    if (s == DZ_OK)
-        s = dz_snapshots_each(v, match, &search, err);
-    (void) pthread_mutex_unlock(&v->log_lock);
-    *ret_again = search.found;
-    /* an old part of the log that is damaged does not stop intake: at worst a run is kept twice */
-    return search.found || s == DZ_E_CORRUPT ? DZ_OK : s;
 }
 
 static dz_status fill_commit(struct dz_commit *c, const struct dz_wire_begin *begin, dz_err *err) {
@@ -108,7 +74,8 @@ static dz_status open_all(struct dz_take_run *run, const struct dz_wire_begin *b
     DZ_TRY(dz_quota_open(run->v, run->commit.source, dz_session_tmp(run->session), day, &run->quota,
                          err));
     DZ_TRY(take_of_day(run, DZ_WIRE_RUNS, 1, err));
-    DZ_TRY(find_run(run->v, run->commit.id, ret_again, ret_done, err));
+    DZ_TRY(dz_last_runs_find(run->v, dz_session_tmp(run->session), run->commit.source,
+                             run->commit.id, ret_again, ret_done, err));
     if (*ret_again)
         return DZ_OK;
     DZ_TRY(dz_session_lane(run->session, &run->lane, err));
@@ -309,6 +276,7 @@ dz_status dz_take_run_commit(struct dz_take_run *run, const struct dz_wire_commi
         return DZ_FAIL(err, DZ_E_NOMEM, "run: out of memory");
     DZ_TRY(dz_gather_commit(&run->gather, run->session, err));
     done_of(&run->commit, ret_done);
+    dz_last_runs_note(run->v, dz_session_tmp(run->session), run->commit.source, ret_done);
     DZ_IGNORE(dz_sent_keep(run->sent, true, NULL)); /* the next run sends more: nothing is lost */
     return DZ_OK;
 }
