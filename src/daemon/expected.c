@@ -5,6 +5,7 @@
 
 #include "core/durable.h"
 #include "core/zone.h"
+#include "crypto/aead.h"
 #include "store/commit.h"
 
 _Static_assert((int) DZ_EXPECTED_NAME_MAX == (int) DZ_SOURCE_NAME_MAX, "names of sources");
@@ -171,26 +172,76 @@ dz_status dz_expected_read(dz_slice text, struct dz_expected *ret, dz_err *err) 
 
 /* --- in the vault ----------------------------------------------------------------------------- */
 
-dz_status dz_expected_load(struct dz_vault *v, struct dz_expected *ret, dz_err *err) {
+/* The file: magic, version, a nonce; then the text, sealed under the nonce's own child of the cache
+ * key, with what stands before it as associated data. */
+static const uint8_t magic[8] = { 'D', 'Z', 'E', 'X', 'P', 'E', 'C', '\n' };
+enum { SEAL_VERSION = 1, NONCE_AT = 16, NONCE_BYTES = 16, HEAD_BYTES = NONCE_AT + NONCE_BYTES };
+
+static void key_of(const struct dz_vault *v, const uint8_t head[HEAD_BYTES],
+                   uint8_t ret_key[DZ_KEY_BYTES]) {
+    dz_key_derive(v->host->cache, "expected", (dz_slice){ head + NONCE_AT, NONCE_BYTES }, ret_key);
+}
+
+static dz_status open_file(const struct dz_vault *v, dz_slice file, struct dz_expected *ret,
+                           dz_err *err) {
     dz_autobuf dz_buf text = { 0 };
-    dz_status s = dz_read_file(v->cachefd, file_name, DZ_EXPECTED_FILE_MAX, &text, err);
+    uint8_t key[DZ_KEY_BYTES];
+    dz_status s;
+
+    if (file.len < HEAD_BYTES + DZ_AEAD_TAG_BYTES || memcmp(file.data, magic, sizeof magic) != 0)
+        return DZ_FAIL(err, DZ_E_MALFORMED, "cache/expected: not such a file");
+    if (dz_load_le(file.data + 8, 2) != SEAL_VERSION)
+        return DZ_FAIL(err, DZ_E_UNSUPPORTED, "cache/expected: version %u; this dozo knows %d",
+                       (unsigned) dz_load_le(file.data + 8, 2), (int) SEAL_VERSION);
+    if (!dz_buf_extend(&text, file.len - HEAD_BYTES - DZ_AEAD_TAG_BYTES))
+        return DZ_FAIL(err, DZ_E_NOMEM, "expected sources: out of memory");
+    key_of(v, file.data, key);
+    s = dz_aead_open(key, 0, (dz_slice){ file.data, HEAD_BYTES },
+                     (dz_slice){ file.data + HEAD_BYTES, file.len - HEAD_BYTES }, text.data, err);
+    explicit_bzero(key, sizeof key);
+    return s == DZ_OK ? dz_expected_read(dz_buf_slice(&text), ret, err) : s;
+}
+
+dz_status dz_expected_load(struct dz_vault *v, struct dz_expected *ret, dz_err *err) {
+    dz_autobuf dz_buf file = { 0 };
+    dz_status s = dz_read_file(v->cachefd, file_name,
+                               HEAD_BYTES + DZ_EXPECTED_FILE_MAX + DZ_AEAD_TAG_BYTES, &file, err);
 
     if (s == DZ_E_NOT_FOUND) {
         *ret = (struct dz_expected){ 0 };
         return DZ_OK;
     }
-    return s == DZ_OK ? dz_expected_read(dz_buf_slice(&text), ret, err) : s;
+    return s == DZ_OK ? open_file(v, dz_buf_slice(&file), ret, err) : s;
+}
+
+static dz_status seal(const struct dz_vault *v, dz_slice text, dz_buf *to, dz_err *err) {
+    uint8_t head[HEAD_BYTES] = { 0 }, key[DZ_KEY_BYTES];
+    uint8_t *sealed;
+    dz_status s;
+
+    memcpy(head, magic, sizeof magic);
+    dz_store_le(head + 8, 2, SEAL_VERSION);
+    dz_random(head + NONCE_AT, NONCE_BYTES);
+    dz_buf_put(to, head, sizeof head);
+    sealed = dz_buf_extend(to, text.len + DZ_AEAD_TAG_BYTES);
+    if (!sealed)
+        return DZ_FAIL(err, DZ_E_NOMEM, "expected sources: out of memory");
+    key_of(v, head, key);
+    s = dz_aead_seal(key, 0, (dz_slice){ head, sizeof head }, text, sealed, err);
+    explicit_bzero(key, sizeof key);
+    return s;
 }
 
 dz_status dz_expected_store(struct dz_vault *v, const struct dz_expected *e, dz_err *err) {
-    dz_autobuf dz_buf text = { 0 };
+    dz_autobuf dz_buf text = { 0 }, file = { 0 };
     char tmp[DZ_VAULT_TMP_NAME];
     dz_status s;
     int tmpfd;
 
     DZ_TRY(dz_expected_write(e, &text, err));
+    DZ_TRY(seal(v, dz_buf_slice(&text), &file, err));
     DZ_TRY(dz_vault_tmp_make(v, tmp, &tmpfd, err));
-    s = dz_durable_replace(tmpfd, v->cachefd, file_name, dz_buf_slice(&text), err);
+    s = dz_durable_replace(tmpfd, v->cachefd, file_name, dz_buf_slice(&file), err);
     dz_vault_tmp_drop(v, tmp, tmpfd);
     return s;
 }

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 
-dozo, closed_keys, send_chunk, tools, document, vault_document = sys.argv[1:7]
+dozo, closed_keys, leave_caches, tools, document, vault_document = sys.argv[1:7]
 sys.path.insert(0, tools)
 import read_vault as rv  # noqa: E402
 
@@ -77,7 +77,7 @@ def make(top):
     dozo_run("--vault", top / "vault", "request", "operator-add", top / "second.pub", "--why", "leave")
     asked = json.loads(dozo_run("--vault", top / "vault", "--json", "requests"))["request"]
     dozo_run("--vault", top / "vault", "approve", asked, "--sign-with", top / "first")
-    subprocess.run([send_chunk, top / "vault", SOURCE, MARKS["content"]], check=True)
+    subprocess.run([leave_caches, top / "vault", SOURCE, MARKS["content"]], check=True)
     os.environ["DOZO_RUNTIME_DIR"] = str(top / "run")
     dozo_run("--vault", top / "vault", "open", "--key", top / "key")
     dozo_run("--vault", top / "vault", "close")
@@ -120,7 +120,7 @@ def frames(data):
 KNOWN_FILES = [r"vault\.yaml", r"host\.key", r"packs/[0-9a-f]{64}", r"commits/[0-9a-f]{64}", r"index/[0-9a-f]{32}\.run",
                r"cache/path-[0-9a-f]{32}", r"cache/damaged", r"cache/tick",
                r"cache/sent-[0-9a-f]{32}/(now|last)/[0-9a-f]{32}\.run",
-               r"cache/quota-[0-9a-f]{32}", r"log/(checkpoint|lock)",
+               r"cache/quota-[0-9a-f]{32}", r"cache/last-runs-[0-9a-f]{32}", r"cache/expected", r"log/(checkpoint|lock)",
                r"log/tile/(\d|entries)/(x\d{3}/)*\d{3}(\.p/\d+)?"]
 
 
@@ -167,7 +167,11 @@ def thief(top, vault):
     expect("it shows how many chunks there are", struct.unpack_from("<Q", sent[0], 64)[0] == 1)
     counts = [data for name, data in bytes_of.items() if name.startswith("cache/quota-")]
     expect("it shows what it brought today", len(counts) == 1 and struct.unpack_from("<3Q", counts[0], 72) == (0, 0, 1))
+    runs = [data for name, data in bytes_of.items() if name.startswith("cache/last-runs-")]
+    expect("it shows what its last runs brought", len(runs) == 1 and runs[0][24] == 7 and runs[0][48] == 1)
     seen.add("cache.sent")
+    expect("what the daemon expects is sealed", bytes_of["cache/expected"][:8] == b"DZEXPEC\n")
+    seen.add("cache.expected")
     cache.sent = sent[0]
     seen.add("cache.counts")
     return cache

@@ -1,6 +1,8 @@
 /* cache/expected: what is written comes back; what makes no sense is refused. */
 #include "tests/unit/custody/vault_fixture.h"
 
+#include <fcntl.h>
+
 #include "core/clock.h"
 #include "core/zone.h"
 #include "daemon/expected.h"
@@ -19,6 +21,25 @@ static void make(struct dz_expected *e) {
     assert_int_equal(dz_expected_add(e, "b", NULL, &hourly, 2 * HOUR, 78, NULL), DZ_OK);
 }
 
+static void nobody_else_reads_or_changes_it(struct dz_vault *v) {
+    int fd = openat(v->cachefd, "expected", O_RDWR | O_CLOEXEC);
+    uint8_t file[4096];
+    ssize_t n = pread(fd, file, sizeof file, 0);
+
+    assert_true(n > 100 && n < (ssize_t) sizeof file);
+    assert_null(memmem(file, (size_t) n, "Tokyo", 5));
+    for (ssize_t i = 0; i < n; i++) {
+        DZ_CLEANUP(dz_expected_release) struct dz_expected e = { 0 };
+        uint8_t other = file[i] ^ 1;
+
+        assert_int_equal(pwrite(fd, &other, 1, i), 1);
+        assert_int_not_equal(dz_expected_load(v, &e, NULL), DZ_OK);
+        assert_null(e.zone);
+        assert_int_equal(pwrite(fd, &file[i], 1, i), 1);
+    }
+    (void) close(fd);
+}
+
 static void what_is_stored_comes_back(void **state) {
     DZ_CLEANUP(dz_expected_release) struct dz_expected e = { 0 }, back = { 0 };
     struct custody_vault c = { 0 };
@@ -31,6 +52,7 @@ static void what_is_stored_comes_back(void **state) {
     assert_null(back.zone);
     if (dz_expected_store(c.v, &e, &err) != DZ_OK || dz_expected_load(c.v, &back, &err) != DZ_OK)
         fail_msg("%s", err.what);
+    nobody_else_reads_or_changes_it(c.v);
     custody_close(&c);
     assert_string_equal(back.zone, "Asia/Tokyo");
     assert_int_equal(back.n, 2);
