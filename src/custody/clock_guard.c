@@ -55,10 +55,57 @@ static void take_tick(struct dz_clock_guard *g, const dz_ledger_leaf *leaf) {
         g->frozen = true;
         g->frozen_leaf = leaf->index;
     } else if (g->ticks > 0) {
+        if (strcmp(g->last.boot, now.boot) != 0 && now.wall_us > g->last.wall_us)
+            g->off_us += now.wall_us - g->last.wall_us;
         g->trusted_us += passed;
     }
     g->last = now;
     g->ticks++;
+}
+
+static struct dz_clock_meeting *met_before(struct dz_clock_guard *g, const char *name) {
+    for (unsigned i = 0; i < g->n_met; i++)
+        if (strcmp(g->met[i].name, name) == 0)
+            return &g->met[i];
+    return NULL;
+}
+
+/* What counts of the time off: not more than the wall clock says it was, nor than the witness's
+ * clock says is missing. */
+static int64_t off_that_counts(const struct dz_clock_guard *g, const struct dz_clock_meeting *m,
+                               int64_t clock_us, int64_t wall_us) {
+    int64_t missing = (clock_us - m->clock_us) - (g->trusted_us - m->trusted_us);
+    int64_t off = g->off_us < DZ_CLOCK_OFF_MAX_US ? g->off_us : DZ_CLOCK_OFF_MAX_US;
+    int64_t apart = clock_us - wall_us;
+
+    if (apart > tolerance(0) || apart < -tolerance(0))
+        return 0;
+    off = missing < off ? missing : off;
+    off = wall_us - g->trusted_us < off ? wall_us - g->trusted_us : off;
+    return off > 0 ? off : 0;
+}
+
+/* A witness was met whose clock we know.  The tick before it in the log is of the same moment. */
+static void take_meeting(struct dz_clock_guard *g, const dz_ledger_leaf *leaf) {
+    const char *event = dz_ledger_text(leaf, "event"), *name = dz_ledger_text(leaf, "name");
+    const json_t *clock = json_object_get(leaf->text, "clock_us");
+    int64_t clock_us = json_integer_value(clock);
+    struct dz_clock_meeting *m;
+
+    if (g->frozen || !event || strcmp(event, "confirmed") != 0 || !name ||
+        strlen(name) > DZ_WITNESS_NAME_MAX || !json_is_integer(clock) || clock_us <= 0 ||
+        clock_us > wall_max_us)
+        return;
+    m = met_before(g, name);
+    if (m)
+        g->trusted_us += off_that_counts(g, m, clock_us, g->last.wall_us);
+    else if (g->n_met < DZ_CLOCK_WITNESSES)
+        m = &g->met[g->n_met++];
+    else
+        return;
+    *m = (struct dz_clock_meeting){ .clock_us = clock_us, .trusted_us = g->trusted_us };
+    memcpy(m->name, name, strlen(name));
+    g->off_us = 0;
 }
 
 /* Operators have said which time it was when they were asked. */
@@ -80,6 +127,8 @@ static void take_event(struct dz_clock_guard *g, const struct dz_quorum *q,
         return;
     g->frozen = false;
     g->trusted_us = said_us;
+    g->off_us = 0;
+    g->n_met = 0; /* what they said goes with the time before */
     g->last = now;
     g->ticks++;
 }
@@ -90,6 +139,8 @@ void dz_clock_guard_take(struct dz_clock_guard *g, const struct dz_quorum *q,
         g->trusted_us = leaf->time_us;
     else if (leaf->kind == DZ_LEAF_CLOCK_TICK)
         take_tick(g, leaf);
+    else if (leaf->kind == DZ_LEAF_WITNESS)
+        take_meeting(g, leaf);
     else if (leaf->kind == DZ_LEAF_CLOCK_EVENT)
         take_event(g, q, leaf);
 }

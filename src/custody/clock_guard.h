@@ -1,6 +1,7 @@
 /* custody/clock_guard.h -- how much time has passed, by the vault's own account.
  *
- *   CLOCK_TICK, approved CLOCK_EVENT leaves ─▶ [replay] ─▶ trusted time, frozen or not ─▶ expiry
+ *   CLOCK_TICK, WITNESS, approved CLOCK_EVENT leaves ─▶ [replay] ─▶ trusted time, frozen or not ─▶
+ *                                                                                           expiry
  *   the clocks now ─▶ [tick] ─▶ a leaf, and an alarm where they disagree
  *
  * A tick says what the wall clock and the time since boot were.  Between two ticks of one boot both
@@ -9,7 +10,9 @@
  * still: `clock-frozen` in `dozo status`.  It goes on when operators approve that the time which a
  * request shows is right (`unfreeze-clock`): from that time, and from the tick in the CLOCK_EVENT
  * leaf that carries it out.  Time off, and time between the last tick and a reboot, does not count:
- * things expire later.  Intake never asks.
+ * things expire later.  It counts afterwards when a witness's own clock has passed it, too, the
+ * wall clock says the same as the witness, and it was not more than DZ_CLOCK_OFF_MAX_US.  Intake
+ * never asks.
  *
  * Against NTP and a battery clock, not against root, who writes the log.  docs/design/retention.md.
  * One thread at a time. */
@@ -17,8 +20,20 @@
 
 #include "core/clock.h"
 #include "custody/quorum.h"
+#include "custody/witness.h"
 
-enum { DZ_TICK_EVERY_S = 6 * 3600 }; /* what comes by often repeats no younger tick */
+enum {
+    DZ_TICK_EVERY_S = 6 * 3600, /* what comes by often repeats no younger tick */
+    DZ_CLOCK_WITNESSES = 4,     /* whose clocks are followed: the first that have one */
+};
+/* As much time off counts between two meetings with a witness (14 days). */
+#define DZ_CLOCK_OFF_MAX_US (INT64_C(14) * 86400 * 1000000)
+
+/* What a witness's clock said, and ours, when they last met. */
+struct dz_clock_meeting {
+    char name[DZ_WITNESS_NAME_MAX + 1];
+    int64_t clock_us, trusted_us;
+};
 
 struct dz_clock_guard {
     int64_t trusted_us; /* UTC since 1970; never ahead of the wall clock of an honest host */
@@ -26,6 +41,9 @@ struct dz_clock_guard {
     uint64_t frozen_leaf; /* where it was seen, when frozen */
     struct dz_clock_sample last;
     uint64_t ticks;
+    int64_t off_us; /* by the wall clock, not counted, since the last meeting */
+    struct dz_clock_meeting met[DZ_CLOCK_WITNESSES];
+    unsigned n_met;
 };
 
 /* Takes the next leaf of a ledger; a zeroed guard has seen none.  `q` is what dz_quorum_read() gave

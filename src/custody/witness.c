@@ -11,6 +11,7 @@
 #include "crypto/hash.h"
 #include "crypto/note.h"
 #include "custody/alarm.h"
+#include "custody/clock_guard.h"
 
 static const char *const kind_names[] = { "paper", "file", "command" };
 
@@ -174,28 +175,54 @@ static dz_status put_file(const char *path, dz_slice checkpoint, dz_err *err) {
     return dz_durable_replace(dirfd, dirfd, basename(name), checkpoint, err);
 }
 
+/* A line with a time; 0: it says none. */
+static int64_t time_said(const dz_buf *said) {
+    char text[DZ_TIME_TEXT];
+    int64_t us = 0;
+    size_t n = 0;
+
+    while (n < said->len && said->data[n] != '\n')
+        n++;
+    if (n >= sizeof text)
+        return 0;
+    (void) snprintf(text, sizeof text, "%.*s", (int) n, (const char *) said->data);
+    return dz_time_parse(text, &us) ? us : 0;
+}
+
+/* *ret_clock_us is what the witness's own clock says; 0: it does not tell. */
 static dz_status put(const struct dz_vault *v, const dz_witness *w, dz_slice checkpoint,
-                     dz_err *err) {
+                     int64_t *ret_clock_us, dz_err *err) {
     dz_autobuf dz_buf said = { 0 };
 
+    *ret_clock_us = 0;
     if (!w->place)
         return DZ_OK; /* paper is printed by people */
-    if (w->kind == DZ_WITNESS_COMMAND)
-        return run(v, w->place, "put", checkpoint, &said, err);
-    return put_file(w->place, checkpoint, err);
+    if (w->kind != DZ_WITNESS_COMMAND)
+        return put_file(w->place, checkpoint, err);
+    DZ_TRY(run(v, w->place, "put", checkpoint, &said, err));
+    *ret_clock_us = said.len > 0 ? time_said(&said) : 0;
+    return DZ_OK;
 }
 
 /* --- leaves ------------------------------------------------------------------------------------
  */
 
 static dz_status note_confirmed(struct dz_vault *v, int tmpfd, const dz_witness *w,
-                                dz_slice checkpoint, uint64_t size, int64_t when_us, dz_err *err) {
+                                dz_slice checkpoint, uint64_t size, int64_t when_us,
+                                int64_t clock_us, dz_err *err) {
     dz_leaf_object object = { .type = DZ_LEAF_OBJ_CHECKPOINT };
+    struct dz_clock_sample now;
 
+    if (clock_us > 0) { /* so that the guard compares times of one moment */
+        dz_clock_sample(&now);
+        DZ_TRY(dz_clock_tick(v, tmpfd, &now, 0, NULL, err));
+    }
     dz_sha256(checkpoint, object.name);
     return dz_ledger_note(v, tmpfd, DZ_LEAF_WITNESS, 0, &object, 1,
-                          json_pack("{s:s, s:s, s:I, s:I}", "event", "confirmed", "name", w->name,
-                                    "size", (json_int_t) size, "time_us", (json_int_t) when_us),
+                          json_pack("{s:s, s:s, s:I, s:I, s:o*}", "event", "confirmed", "name",
+                                    w->name, "size", (json_int_t) size, "time_us",
+                                    (json_int_t) when_us, "clock_us",
+                                    clock_us > 0 ? json_integer(clock_us) : NULL),
                           NULL, err);
 }
 
@@ -222,7 +249,7 @@ dz_status dz_witness_check(struct dz_vault *v, int tmpfd, const dz_witness *w, c
                            uint64_t *ret_size, dz_err *err) {
     dz_autobuf dz_buf fetched = { 0 }, head = { 0 };
     dz_checkpoint old = { 0 };
-    int64_t when_us = 0;
+    int64_t when_us = 0, clock_us = 0;
     dz_slice before;
     dz_status s;
 
@@ -244,15 +271,16 @@ dz_status dz_witness_check(struct dz_vault *v, int tmpfd, const dz_witness *w, c
         old = dz_tlog_head(v->log);
         when_us = dz_now_us();
         DZ_TRY(copy_head(v, &head, err));
-        DZ_TRY(put(v, w, dz_buf_slice(&head), err));
+        DZ_TRY(put(v, w, dz_buf_slice(&head), &clock_us, err));
     }
-    DZ_TRY(note_confirmed(v, tmpfd, w, dz_buf_slice(&head), old.size, when_us, err));
+    DZ_TRY(note_confirmed(v, tmpfd, w, dz_buf_slice(&head), old.size, when_us, clock_us, err));
     *ret_size = old.size;
     return DZ_OK;
 }
 
 static dz_status first_meeting(struct dz_vault *v, int tmpfd, const dz_witness *w, dz_err *err) {
     dz_autobuf dz_buf there = { 0 }, head = { 0 };
+    int64_t clock_us = 0;
     uint64_t size = 0;
     dz_status s;
 
@@ -265,8 +293,8 @@ static dz_status first_meeting(struct dz_vault *v, int tmpfd, const dz_witness *
         return s;
     DZ_TRY(copy_head(v, &head, err));
     size = dz_tlog_head(v->log).size;
-    DZ_TRY(put(v, w, dz_buf_slice(&head), err));
-    return note_confirmed(v, tmpfd, w, dz_buf_slice(&head), size, dz_now_us(), err);
+    DZ_TRY(put(v, w, dz_buf_slice(&head), &clock_us, err));
+    return note_confirmed(v, tmpfd, w, dz_buf_slice(&head), size, dz_now_us(), clock_us, err);
 }
 
 dz_status dz_witness_add(struct dz_vault *v, int tmpfd, const char *name, enum dz_witness_kind kind,

@@ -9,7 +9,28 @@
 struct step {
     unsigned boot;
     double up_days, wall_days;
+    double witness_days; /* then a witness is met whose clock says so; 0: none is */
 };
+
+static void meet(struct custody_vault *c, int64_t clock_us) {
+    assert_int_equal(
+        dz_ledger_note(c->v, c->tmpfd, DZ_LEAF_WITNESS, 0, NULL, 0,
+                       json_pack("{s:s,s:s,s:I,s:I,s:I}", "event", "confirmed", "name", "w", "size",
+                                 (json_int_t) 1, "time_us", (json_int_t) clock_us, "clock_us",
+                                 (json_int_t) clock_us),
+                       NULL, NULL),
+        DZ_OK);
+}
+
+static void trusted(struct custody_vault *c, struct dz_clock_guard *ret) {
+    DZ_AUTO(dz_ledger) ledger = NULL;
+    struct dz_quorum q = { 0 };
+
+    assert_int_equal(dz_ledger_read(c->v, &ledger, NULL), DZ_OK);
+    assert_int_equal(dz_quorum_read(c->v, ledger, &q, NULL), DZ_OK);
+    dz_clock_guard_read(ledger, &q, ret);
+    dz_quorum_release(&q);
+}
 
 static void each_history_gives_its_time(void **state) {
     static const struct {
@@ -39,6 +60,32 @@ static void each_history_gives_its_time(void **state) {
           { { 1, 1, 1 }, { 1, 2, 2.0003 }, { 1, 3, 3 } },
           1.9997,
           false },
+        { "time off counts once a witness has seen it pass",
+          { { 1, 1, 1, 1 }, { 2, 0, 5 }, { 2, 1, 6, 6 } },
+          5,
+          false },
+        { "... and once only",
+          { { 1, 1, 1, 1 }, { 2, 0, 5, 5 }, { 2, 0, 5, 5 }, { 2, 1, 6, 6 } },
+          5,
+          false },
+        { "... not by the first meeting", { { 1, 1, 1 }, { 2, 0, 5 }, { 2, 1, 6, 6 } }, 1, false },
+        { "... not when the witness says another time than the wall clock",
+          { { 1, 1, 1, 1 }, { 2, 0, 5 }, { 2, 1, 6, 5 } },
+          1,
+          false },
+        { "... nor when the wall clock was set forwards and back while it was off",
+          { { 1, 1, 1, 1 }, { 2, 0, 9 }, { 3, 0, 2 }, { 3, 1, 3, 3 } },
+          0,
+          true },
+        { "... not what did not pass for the wall clock",
+          { { 1, 1, 1, 1 }, { 2, 0, 2 }, { 2, 1, 3, 3 } },
+          2,
+          false },
+        { "... and fourteen days at most, should both have been moved",
+          { { 1, 1, 1, 1 }, { 2, 0, 3652 }, { 2, 1, 3653, 3653 } },
+          15,
+          false },
+        { "a jump that the witness makes, too", { { 1, 1, 1, 1 }, { 1, 2, 99, 99 } }, 0, true },
         { "time since boot that goes back", { { 1, 5, 5 }, { 1, 4, 6 } }, 0, true },
     };
 
@@ -55,8 +102,11 @@ static void each_history_gives_its_time(void **state) {
                                            .wall_us = (int64_t) (s->wall_days * (double) DAY) };
 
             (void) snprintf(now.boot, sizeof now.boot, "boot-%u", s->boot);
-            assert_int_equal(dz_clock_tick(c.v, c.tmpfd, &now, 0, &g, NULL), DZ_OK);
+            assert_int_equal(dz_clock_tick(c.v, c.tmpfd, &now, 0, NULL, NULL), DZ_OK);
+            if (s->witness_days > 0)
+                meet(&c, (int64_t) (s->witness_days * (double) DAY));
         }
+        trusted(&c, &g);
         start = 1; /* of the vault: custody_open() */
         late = g.trusted_us - start - (int64_t) (rows[i].trusted_days * (double) DAY);
         if (late < -MINUTE || late > MINUTE || g.frozen != rows[i].frozen)

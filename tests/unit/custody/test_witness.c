@@ -69,6 +69,51 @@ static void a_witness_is_fresh_for_a_week_and_never_from_the_future(void **state
     }
 }
 
+/* What its last leaf says of the witness's clock; -1: nothing. */
+static int64_t clock_noted(struct dz_vault *v) {
+    DZ_AUTO(dz_ledger) ledger = NULL;
+    const json_t *clock = NULL;
+
+    assert_int_equal(dz_ledger_read(v, &ledger, NULL), DZ_OK);
+    for (size_t i = 0; i < ledger->n; i++)
+        if (ledger->leaves[i].kind == DZ_LEAF_WITNESS)
+            clock = json_object_get(ledger->leaves[i].text, "clock_us");
+    return clock ? json_integer_value(clock) : -1;
+}
+
+static void a_command_may_say_what_time_it_is(void **state) {
+    static const struct {
+        const char *what, *says;
+        int64_t clock_us;
+    } rows[] = {
+        { "a time", "2026-11-28T10:00:00Z\n", INT64_C(1795860000) * 1000000 },
+        { "a time without an end of line", "2026-11-28T10:00:00Z", INT64_C(1795860000) * 1000000 },
+        { "a time and more", "2026-11-28T10:00:00Z\nkept\n", INT64_C(1795860000) * 1000000 },
+        { "nothing", "", -1 },
+        { "something else", "kept\n", -1 },
+        { "before 1970", "1969-01-01T00:00:00Z\n", -1 },
+        { "a long line", "2026-11-28T10:00:00Z                                            .\n",
+          -1 },
+    };
+
+    (void) state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct custody_vault c;
+        char command[256];
+        int64_t clock_us;
+
+        custody_open(&c, (uint8_t) i, 0, 0);
+        (void) snprintf(command, sizeof command,
+                        "case {} in put) cat >/dev/null; printf '%s' ;; esac", rows[i].says);
+        assert_int_equal(
+            dz_witness_add(c.v, c.tmpfd, "other-host", DZ_WITNESS_COMMAND, command, NULL), DZ_OK);
+        clock_us = clock_noted(c.v);
+        custody_close(&c);
+        if (clock_us != rows[i].clock_us)
+            fail_msg("%s: %lld", rows[i].what, (long long) clock_us);
+    }
+}
+
 static void a_command_has_its_limits(void **state) {
     static const struct {
         const char *what, *shell;
@@ -106,6 +151,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(leaves_that_make_no_sense_are_passed_over),
         cmocka_unit_test(a_witness_is_fresh_for_a_week_and_never_from_the_future),
+        cmocka_unit_test(a_command_may_say_what_time_it_is),
         cmocka_unit_test(a_command_has_its_limits),
     };
 
