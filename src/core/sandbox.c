@@ -16,8 +16,6 @@
 
 #include "core/cleanup.h"
 
-enum { NOBODY = 65534 };
-
 static bool limit(int what, rlim_t most) {
     const struct rlimit r = { most, most };
     return setrlimit((__rlimit_resource_t) what, &r) == 0;
@@ -34,8 +32,9 @@ dz_status dz_sandbox_begin(size_t memory_max, dz_err *err) {
 dz_status dz_sandbox_user(dz_err *err) {
     if (geteuid() != 0)
         return DZ_OK;
-    if (setgroups(0, NULL) != 0 || setresgid(NOBODY, NOBODY, NOBODY) != 0 ||
-        setresuid(NOBODY, NOBODY, NOBODY) != 0)
+    if (setgroups(0, NULL) != 0 ||
+        setresgid(DZ_SANDBOX_NOBODY, DZ_SANDBOX_NOBODY, DZ_SANDBOX_NOBODY) != 0 ||
+        setresuid(DZ_SANDBOX_NOBODY, DZ_SANDBOX_NOBODY, DZ_SANDBOX_NOBODY) != 0)
         return DZ_FAIL_ERRNO(err, "sandbox: becoming nobody");
     /* both were undone by the change */
     if (prctl(PR_SET_DUMPABLE, 0) != 0 || prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
@@ -157,12 +156,13 @@ static const int opening[] = {
     SCMP_SYS(stat), SCMP_SYS(lstat), SCMP_SYS(newfstatat), SCMP_SYS(statx), SCMP_SYS(access),
     SCMP_SYS(faccessat), SCMP_SYS(faccessat2), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
     SCMP_SYS(memfd_create), SCMP_SYS(getdents64), SCMP_SYS(pread64), SCMP_SYS(getcwd), SCMP_SYS(statfs), SCMP_SYS(fstatfs),
-    SCMP_SYS(seccomp), /* to take more away later */
+    /* to take more away later */
+    SCMP_SYS(seccomp), SCMP_SYS(landlock_create_ruleset), SCMP_SYS(landlock_add_rule), SCMP_SYS(landlock_restrict_self),
 };
 static const int keeping[] = {
     SCMP_SYS(pwrite64), SCMP_SYS(ftruncate), SCMP_SYS(fallocate), SCMP_SYS(fsync), SCMP_SYS(fdatasync), SCMP_SYS(sync_file_range),
     SCMP_SYS(flock), SCMP_SYS(mkdirat), SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(unlink),
-    SCMP_SYS(unlinkat),
+    SCMP_SYS(unlinkat), SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(newfstatat), SCMP_SYS(pread64),
 };
 static const int connecting[] = {
     SCMP_SYS(connect), SCMP_SYS(setsockopt),
@@ -193,8 +193,8 @@ static int allow_memory(scmp_filter_ctx f, bool executable) {
     return e ? e : seccomp_rule_add_array(f, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), n, &data);
 }
 
-static int allow_open(scmp_filter_ctx f, bool keep) {
-    const scmp_datum_t writing = keep ? 0 : O_ACCMODE | O_CREAT | O_TRUNC;
+static int allow_open(scmp_filter_ctx f) {
+    const scmp_datum_t writing = O_ACCMODE | O_CREAT | O_TRUNC;
     const struct scmp_arg_cmp at1 = SCMP_A1(SCMP_CMP_MASKED_EQ, writing, 0);
     const struct scmp_arg_cmp at2 = SCMP_A2(SCMP_CMP_MASKED_EQ, writing, 0);
     const struct scmp_arg_cmp no_privs = SCMP_A0(SCMP_CMP_EQ, PR_SET_NO_NEW_PRIVS);
@@ -234,7 +234,7 @@ dz_status dz_sandbox_calls(unsigned more, dz_err *err) {
     if (e == 0)
         e = allow_memory(f, (more & DZ_SANDBOX_OPEN) != 0);
     if (e == 0 && (more & DZ_SANDBOX_OPEN))
-        e = allow_open(f, (more & DZ_SANDBOX_KEEP) != 0);
+        e = allow_open(f);
     if (e == 0 && (more & DZ_SANDBOX_KEEP))
         e = allow(f, keeping, sizeof keeping / sizeof *keeping);
     if (e == 0 && (more & DZ_SANDBOX_CONNECT))

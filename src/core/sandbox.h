@@ -19,6 +19,7 @@
  */
 dz_status dz_sandbox_begin(size_t memory_max, dz_err *err) DZ_MUST_CHECK;
 
+enum { DZ_SANDBOX_NOBODY = 65534 };
 /* Root becomes nobody; everybody else stays who they are.  DZ_E_IO. */
 dz_status dz_sandbox_user(dz_err *err) DZ_MUST_CHECK;
 
@@ -26,7 +27,8 @@ dz_status dz_sandbox_user(dz_err *err) DZ_MUST_CHECK;
 dz_status dz_sandbox_outlive(dz_err *err) DZ_MUST_CHECK;
 
 /* From now on only these files, and what is below these directories, can be opened, and read alone
- * (Landlock).  NULL ends the list; a path that is not there is passed over.
+ * (Landlock).  NULL ends the list; a path that is not there is passed over.  Called again
+ * with less it takes more away.
  * DZ_E_IO, DZ_E_UNSUPPORTED (the kernel has no Landlock). */
 dz_status dz_sandbox_files(const char *const paths[], dz_err *err) DZ_MUST_CHECK;
 
@@ -40,9 +42,9 @@ dz_status dz_sandbox_files_keep(const char *const paths[], const char *const kep
 dz_status dz_sandbox_powers(dz_err *err) DZ_MUST_CHECK;
 
 enum dz_sandbox_call {
-    DZ_SANDBOX_OPEN = 1 << 0,    /* open files to read them, load libraries */
+    DZ_SANDBOX_OPEN = 1 << 0,    /* open files to read them, load libraries, take files away */
     DZ_SANDBOX_CONNECT = 1 << 1, /* make and connect sockets of the internet and the machine */
-    DZ_SANDBOX_KEEP = 1 << 2,    /* with OPEN: write, make, lock, sync, rename, remove files */
+    DZ_SANDBOX_KEEP = 1 << 2,    /* open, write, make, lock, sync, rename, remove files */
     DZ_SANDBOX_SERVE = 1 << 3,   /* answer where we listen already, set timers, speak to syslog */
 };
 /* From now on: read and write what is open, memory, time, the end; and what `more` says (a mask of

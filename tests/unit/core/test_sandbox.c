@@ -234,6 +234,11 @@ static const struct row rows[] = {
     { "serving: makes no connections", connects, KEEP | DZ_SANDBOX_SERVE, false, false },
     { "serving: never listens anew", listens, KEEP | DZ_SANDBOX_SERVE, false, false },
     { "without: answers nobody", answers, KEEP, false, false },
+    { "then, keeping: keeps files below its directory", keeps, DZ_SANDBOX_KEEP, true, false },
+    { "then, keeping: reads not even what was named", reads, DZ_SANDBOX_KEEP, false, false },
+    { "then, keeping: makes nothing elsewhere", makes, DZ_SANDBOX_KEEP, false, false },
+    { "then, keeping: connects no more", connects, DZ_SANDBOX_KEEP, false, false },
+    { "then, keeping: runs nothing that it wrote", runs_what_it_wrote, DZ_SANDBOX_KEEP, false, false },
     { "then: opens nothing at all", reads, 0, false, false },
     { "then: connects no more", connects, 0, false, false },
     { "then: runs nothing that it wrote", runs_what_it_wrote, 0, false, false },
@@ -248,7 +253,7 @@ static int enter(unsigned calls) {
     dz_err err = { 0 };
 
     bool keep = (calls & DZ_SANDBOX_KEEP) != 0;
-    unsigned first = keep ? calls : ALL;
+    unsigned first = calls == DZ_SANDBOX_KEEP ? ALL | KEEP : keep ? calls : ALL;
     dz_status s = dz_sandbox_begin(0, &err);
 
     if (s == DZ_OK)
@@ -257,6 +262,8 @@ static int enter(unsigned calls) {
         s = keep ? dz_sandbox_files_keep(paths, keeps, &err) : dz_sandbox_files(paths, &err);
     if (s == DZ_OK)
         s = dz_sandbox_calls(first, &err);
+    if (s == DZ_OK && keep && calls != first)
+        s = dz_sandbox_files_keep(paths + 2, keeps, &err);
     if (s == DZ_OK && calls != first)
         s = dz_sandbox_calls(calls, &err);
     if (s != DZ_OK) {
