@@ -29,7 +29,7 @@ _dozo() {
         --passphrase-file | --lang | --source | --exclude | --to | --strip | --sample | --since | \
             --verify | --tar | --custodians | --threshold | --shares-dir | --key-file | --operators | \
             --approvals | --host-key | --qr | --file | --command | --qr-text | --checkpoint | \
-            --stdin-as | --pre | --post | --why | --for | --name | --text | --sign-with | --signature | --valid | --revoke) ((at++)) ;;
+            --stdin-as | --smb | --credentials | --pre | --post | --why | --for | --name | --text | --sign-with | --signature | --valid | --revoke) ((at++)) ;;
         -*) ;;
         *)
             if [[ -z $command ]]; then command=${words[at]}; else ((position++)); fi
@@ -42,7 +42,7 @@ _dozo() {
         _filedir -d
         return
         ;;
-    --key | --passphrase-file | --key-file | --operators | --host-key | --tar | --verify | --qr | --file | --qr-text | --checkpoint | --sign-with | --signature)
+    --key | --passphrase-file | --credentials | --key-file | --operators | --host-key | --tar | --verify | --qr | --file | --qr-text | --checkpoint | --sign-with | --signature)
         _filedir
         return
         ;;
@@ -54,7 +54,7 @@ _dozo() {
         mapfile -t COMPREPLY < <(compgen -W "en ja" -- "$cur")
         return
         ;;
-    --source | --exclude | --strip | --sample | --since | --custodians | --threshold | --approvals | --command | --stdin-as | --why | --for | --name | --valid | --revoke)
+    --source | --exclude | --strip | --sample | --since | --custodians | --threshold | --approvals | --command | --stdin-as | --smb | --why | --for | --name | --valid | --revoke)
         return
         ;;
     esac
@@ -71,7 +71,7 @@ _dozo() {
             options+=" --custodians --threshold --shares-dir --key-file --passphrase"
             options+=" --operators --approvals --host-key"
             ;;
-        backup) options+=" --source --exclude --one-file-system --reread --stdin-as --pre --post --no-names" ;;
+        backup) options+=" --source --exclude --one-file-system --reread --stdin-as --smb --credentials --smb-no-encryption --pre --post --no-names" ;;
         snapshots) options+=" --source --checkpoint" ;;
         ls) options+=" -l -R" ;;
         restore) options+=" --to --overwrite --strip" ;;

@@ -4,12 +4,14 @@
 #include "cli/around.h"
 #include "cli/open.h"
 #include "cli/output.h"
+#include "cli/page.h"
 #include "cli/progress.h"
 #include "cli/table.h"
 #include "core/child.h"
 #include "core/clock.h"
 #include "custody/alarm.h"
 #include "custody/clock_guard.h"
+#include "intake/smb_pull.h"
 #include "intake/stream.h"
 
 enum {
@@ -18,6 +20,9 @@ enum {
     OPT_ONE_FILE_SYSTEM,
     OPT_REREAD,
     OPT_STDIN_AS,
+    OPT_SMB,
+    OPT_CREDENTIALS,
+    OPT_SMB_NO_ENCRYPTION,
     OPT_PRE,
     OPT_POST,
     OPT_NO_NAMES
@@ -31,6 +36,10 @@ const struct dz_option dz_backup_options[] = {
     { OPT_REREAD, "reread", NULL, N_("read every file, changed or not") },
     { OPT_STDIN_AS, "stdin-as", "FILE",
       N_("keep what CMD writes, or standard input, as one file of this name") },
+    { OPT_SMB, "smb", "SHARE", N_("keep a Windows share: //SERVER/SHARE or //SERVER/SHARE/DIR") },
+    { OPT_CREDENTIALS, "credentials", "FILE", N_("the user of the share and the password") },
+    { OPT_SMB_NO_ENCRYPTION, "smb-no-encryption", NULL,
+      N_("let the network read what the share sends; it is still signed") },
     { OPT_PRE, "pre", "CMD", N_("run this before; if it fails, nothing is kept") },
     { OPT_POST, "post", "CMD", N_("run this after, whatever happened") },
     { OPT_NO_NAMES, "no-names", NULL, N_("messages count files and name none: for logs") },
@@ -43,6 +52,9 @@ struct call {
     bool no_names;
     const char *stdin_as;
     const char *const *command; /* with stdin_as: NULL ends it; of none, standard input is read */
+    const char *share, *credentials; /* of --smb */
+    enum dz_smb_guard guard;
+    bool login_refused;
 };
 
 static void show(void *ctx, const struct dz_backup_progress *p) {
@@ -219,8 +231,55 @@ static dz_status keep_stream(struct dz_vault *v, const struct call *c, struct dz
     return s;
 }
 
+static dz_status pull(struct dz_vault *v, struct call *c, struct dz_commit *commit, dz_err *err) {
+    char program[PATH_MAX];
+    struct dz_smb_login login;
+    const struct dz_smb_pull_how how = { .program = program,
+                                         .source = c->how.source,
+                                         .where = c->share,
+                                         .login = &login,
+                                         .guard = c->guard,
+                                         .excludes = c->how.excludes,
+                                         .n_excludes = c->how.n_excludes,
+                                         .reread = c->how.reread };
+    dz_status s = dz_smb_login_read(c->credentials, &login, err);
+
+    c->login_refused = s != DZ_OK;
+    DZ_TRY(s);
+    if (dz_cli_program("dozo-smb", program))
+        s = dz_smb_pull(v, &how, commit, err);
+    else
+        s = DZ_FAIL(err, DZ_E_UNSUPPORTED, "dozo-smb is not installed");
+    dz_smb_login_wipe(&login);
+    return s;
+}
+
+static dz_status keep_share(struct dz_vault *v, struct call *c, struct dz_commit *commit,
+                            dz_err *err) {
+    dz_status s = pull(v, c, commit, err);
+
+    if (s != DZ_OK)
+        raise_alarm(v, c->how.source, err->what);
+    return s;
+}
+
+static int share_not_kept(const struct call *c, const dz_err *err) {
+    dz_say_next(T_("No snapshot was made; the last one stands. What came so far need not come "
+                   "again."));
+    if (c->login_refused)
+        dz_say_next(T_("The file has lines 'username = ...' and 'password = ...', belongs to root "
+                       "or to who runs dozo, and nobody else may read it: chmod 600 %s"),
+                    c->credentials);
+    else if (err->status == DZ_E_POLICY && c->guard == DZ_SMB_ENCRYPTED)
+        dz_say_next(T_("With --smb-no-encryption the share is read all the same, and whoever is on "
+                       "the network between can read it too."));
+    return dz_exit_of(err->status);
+}
+
 static int not_kept(const struct call *c, const dz_err *err) {
     dz_say_error(err);
+    if (c->share)
+        return share_not_kept(c, err);
     if (!c->stdin_as)
         dz_say_next(T_("No snapshot was made."));
     else if (c->command[0])
@@ -257,7 +316,9 @@ static int run_backup(void *ctx) {
     dz_progress_start(&progress, c->cli, T_("backup"), expected_bytes(v, c->how.source));
     c->how.progress = show;
     c->how.ctx = &progress;
-    s = c->stdin_as ? keep_stream(v, c, &commit, &err) : dz_backup_run(v, &c->how, &commit, &err);
+    s = c->share      ? keep_share(v, c, &commit, &err)
+        : c->stdin_as ? keep_stream(v, c, &commit, &err)
+                      : dz_backup_run(v, &c->how, &commit, &err);
     seconds = dz_progress_seconds(&progress);
     dz_progress_end(&progress);
     if (s != DZ_OK)
@@ -292,7 +353,25 @@ static int pre_failed(void *ctx, const char *how) {
 /* --- the call ----------------------------------------------------------------------------------
  */
 
-/* DZ_EXIT_OK, or what is wrong was said. */
+/* These give DZ_EXIT_OK, or what is wrong was said. */
+
+static int check_share(const struct call *c) {
+    struct dz_smb_where where;
+    dz_err err = { 0 };
+
+    if (!c->share)
+        return dz_cli_usage(c->cli,
+                            T_("--credentials and --smb-no-encryption are for --smb SHARE"));
+    if (!c->credentials)
+        return dz_cli_usage(c->cli, T_("who are we on that server? Give --credentials FILE"));
+    if (c->how.n_paths || c->stdin_as || c->how.one_file_system)
+        return dz_cli_usage(c->cli, T_("--smb keeps one share: no paths, no --stdin-as, no "
+                                       "--one-file-system"));
+    if (dz_smb_where_read(c->share, &where, &err) != DZ_OK)
+        return dz_cli_usage(c->cli, "%s", err.what);
+    return DZ_EXIT_OK;
+}
+
 static int check_call(const struct call *c) {
     const struct dz_cli *cli = c->cli;
     const struct dz_backup_how *how = &c->how;
@@ -304,6 +383,8 @@ static int check_call(const struct call *c) {
                             T_("a source's name has letters, digits, '.', '_' and '-', at most "
                                "%d bytes, and does not begin with '.' or '-'"),
                             (int) DZ_SOURCE_NAME_MAX);
+    if (c->share || c->credentials || c->guard != DZ_SMB_ENCRYPTED)
+        return check_share(c);
     if (c->stdin_as) {
         if (!dz_stream_name_ok(c->stdin_as))
             return dz_cli_usage(cli, T_("--stdin-as wants the name of a file, without a slash"));
@@ -351,6 +432,15 @@ int dz_cmd_backup(struct dz_cli *cli, int argc, char **argv) {
             break;
         case OPT_NO_NAMES:
             c.no_names = true;
+            break;
+        case OPT_SMB:
+            c.share = optarg;
+            break;
+        case OPT_CREDENTIALS:
+            c.credentials = optarg;
+            break;
+        case OPT_SMB_NO_ENCRYPTION:
+            c.guard = DZ_SMB_SIGNED;
             break;
         case OPT_PRE:
             around.pre = optarg;

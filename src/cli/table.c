@@ -4,9 +4,10 @@ const struct dz_command dz_commands[] = {
     { "init", N_("make a new vault"),
       "init DIR (--custodians N --threshold K --shares-dir D | --key-file F [--passphrase])",
       dz_init_options, dz_cmd_init, .changes = true },
-    { "backup", N_("keep one snapshot of local trees, or of what a program writes"),
-      "backup --source NAME (PATH... | --stdin-as FILE [-- CMD...])", dz_backup_options,
-      dz_cmd_backup, .changes = true },
+    { "backup", N_("keep one snapshot of local trees, a Windows share, or what a program writes"),
+      "backup --source NAME (PATH... | --smb SHARE --credentials FILE | --stdin-as FILE [-- "
+      "CMD...])",
+      dz_backup_options, dz_cmd_backup, .changes = true },
     { "snapshots", N_("list the snapshots"), "snapshots [--source NAME] [--checkpoint FILE]",
       dz_snapshots_options, dz_cmd_snapshots },
     { "ls", N_("list the files of a snapshot"), "ls SNAP [PATH] [-l] [-R]", dz_ls_options,

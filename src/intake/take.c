@@ -174,6 +174,10 @@ static void take_in_run(struct dz_take *t, const struct dz_wire_message *m, size
             refused = (struct dz_wire_refused){ .code = DZ_WIRE_FAILED, .after_s = BUSY_AFTER_S };
         refuse(t, &refused, &why);
     } else if (m->type == DZ_WIRE_COMMIT) {
+        if (t->how.commit) {
+            *t->how.commit = t->run->commit;
+            t->run->commit = (struct dz_commit){ 0 };
+        }
         done(t, &end, false);
     }
 }

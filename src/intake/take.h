@@ -45,6 +45,9 @@ struct dz_take_how {
     bool wait; /* HELLO is answered when dz_take_admit() says so */
     struct dz_take_limits limits;
     struct dz_quota_limits day;
+    /* Where DONE of a new run leaves the commit, with what is sealed in it: for who tells people
+     * what was left out.  The caller releases it; NULL: nobody asks. */
+    struct dz_commit *commit;
 };
 
 /* How it stands with a connection. */

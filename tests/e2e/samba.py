@@ -110,10 +110,11 @@ class Server:
 
     def start(self):
         libc = ctypes.CDLL(None)  # loaded before the fork
-        self.process = subprocess.Popen(
-            [SMBD, "--foreground", "--no-process-group", "-s", self.conf], stdin=subprocess.DEVNULL,
-            stdout=(self.top / "out").open("wb"), stderr=subprocess.STDOUT, cwd=self.top, start_new_session=True,
-            preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM))
+        with (self.top / "out").open("wb") as out:
+            self.process = subprocess.Popen(
+                [SMBD, "--foreground", "--no-process-group", "-s", self.conf], stdin=subprocess.DEVNULL,
+                stdout=out, stderr=subprocess.STDOUT, cwd=self.top, start_new_session=True,
+                preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM))
         deadline = time.monotonic() + 60
         while True:
             try:
