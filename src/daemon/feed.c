@@ -1,12 +1,13 @@
 #include "daemon/feed.h"
 
+#include "intake/smb_login.h"
 #include "intake/stream.h"
 
-static dz_key_reader read_name, read_kind, read_cron, read_file;
+static dz_key_reader read_name, read_kind, read_cron, read_share, read_file;
 
 #define FEED(field) offsetof(struct dz_feed, field)
 #define SHELL "a line of the shell, or several after |"
-static const char kinds_allowed[] = "tree, command";
+static const char kinds_allowed[] = "tree, share, command";
 
 static const dz_key common[] = {
     { "name", read_name, FEED(name),
@@ -30,6 +31,14 @@ static const dz_key tree_keys[] = {
     { 0 },
 };
 
+static const dz_key share_keys[] = {
+    { "share", read_share, FEED(share), "//SERVER/SHARE or //SERVER/SHARE/DIR", true },
+    { "credentials", dz_key_path, FEED(credentials), "an absolute path", true },
+    { "exclude", dz_key_texts, FEED(excludes), "a list of patterns, such as [\"*.tmp\"]" },
+    { "no-encryption", dz_key_yes, FEED(no_encryption), "yes, no" },
+    { 0 },
+};
+
 static const dz_key command_keys[] = {
     { "file", read_file, FEED(file), "the name of a file, without a slash, up to 255 bytes", true },
     { "argv", dz_key_texts, FEED(argv), "a program and its arguments, such as [pg_dump, -Fc, emr]",
@@ -42,6 +51,7 @@ static const struct kind {
     const dz_key *keys;
 } kinds[DZ_FEED_KINDS] = {
     [DZ_FEED_TREE] = { "tree", tree_keys },
+    [DZ_FEED_SHARE] = { "share", share_keys },
     [DZ_FEED_COMMAND] = { "command", command_keys },
 };
 
@@ -68,6 +78,17 @@ static dz_status read_file(const struct dz_yaml *y, const yaml_node_t *value, co
     DZ_TRY(dz_key_text(y, value, key, field, err));
     if (!dz_stream_name_ok(*name))
         return dz_key_refuse(y, dz_yaml_line(value), key, err, "\"%.40s\"", *name);
+    return DZ_OK;
+}
+
+static dz_status read_share(const struct dz_yaml *y, const yaml_node_t *value, const dz_key *key,
+                            void *field, dz_err *err) {
+    struct dz_smb_where where;
+    char **share = field;
+
+    DZ_TRY(dz_key_text(y, value, key, field, err));
+    if (dz_smb_where_read(*share, &where, NULL) != DZ_OK)
+        return dz_key_refuse(y, dz_yaml_line(value), key, err, "\"%.40s\"", *share);
     return DZ_OK;
 }
 
@@ -155,6 +176,8 @@ void dz_feed_release(struct dz_feed *s) {
     free(s->post);
     dz_texts_release(&s->paths);
     dz_texts_release(&s->excludes);
+    free(s->share);
+    free(s->credentials);
     free(s->file);
     dz_texts_release(&s->argv);
     *s = (struct dz_feed){ 0 };

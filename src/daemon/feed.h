@@ -13,6 +13,7 @@
 
 enum dz_feed_kind {
     DZ_FEED_TREE,    /* local directories */
+    DZ_FEED_SHARE,   /* of a Windows server */
     DZ_FEED_COMMAND, /* what a program writes, as one file */
     DZ_FEED_KINDS
 };
@@ -30,6 +31,9 @@ struct dz_feed {
     /* DZ_FEED_TREE */
     dz_texts paths, excludes;
     bool one_file_system;
+    /* DZ_FEED_SHARE; and excludes */
+    char *share, *credentials; /* a path */
+    bool no_encryption;
     /* DZ_FEED_COMMAND */
     char *file;
     dz_texts argv;
@@ -41,7 +45,7 @@ struct dz_feed_defaults {
     bool zone; /* a time zone is named: cron lines mean something */
 };
 
-/* "tree", "command". */
+/* "tree", "share", "command". */
 const char *dz_feed_kind_name(enum dz_feed_kind kind);
 
 /* Reads one.  *ret_feed must be zeroed and is released by the caller, also when it fails.

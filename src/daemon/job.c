@@ -80,6 +80,10 @@ dz_status dz_job_backup(const struct dz_config *config, const struct dz_feed *fe
     put_option(a, "--source", feed->name);
     put_option(a, "--pre", feed->pre);
     put_option(a, "--post", feed->post);
+    put_option(a, "--smb", feed->share);
+    put_option(a, "--credentials", feed->credentials);
+    if (feed->no_encryption)
+        put(a, "--smb-no-encryption");
     put_option(a, "--stdin-as", feed->file);
     put_texts(a, "--exclude", &feed->excludes);
     if (feed->one_file_system)

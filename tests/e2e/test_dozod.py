@@ -49,7 +49,7 @@ class Check(Case):
     def test_a_fault_is_named_with_its_line(self):
         with open("dozod.yaml", "a", encoding="utf-8") as file:
             file.write("- {name: fax, kind: fax}\n")
-        self.check(2, f"{self.dir}/dozod.yaml:6: kind: \"fax\"; allowed: tree, command")
+        self.check(2, f"{self.dir}/dozod.yaml:6: kind: \"fax\"; allowed: tree, share, command")
 
     def test_a_file_of_everybody_is_refused(self):
         os.chmod("dozod.yaml", 0o666)
@@ -193,7 +193,7 @@ class Daemon(Case):
         self.configure(self.files + "- {name: fax, kind: fax}\n")
         self.daemon.send_signal(signal.SIGHUP)
         self.until(lambda: "the old one stays in force" in self.said(), "it says so")
-        self.assertIn(f"{self.dir}/dozod.yaml:5: kind: \"fax\"; allowed: tree, command", self.said())
+        self.assertIn(f"{self.dir}/dozod.yaml:5: kind: \"fax\"; allowed: tree, share, command", self.said())
         before = len(self.snapshots("files"))
         self.until(lambda: len(self.snapshots("files")) > before, "the old one goes on")
         self.configure(self.files)

@@ -34,28 +34,31 @@ static void everything_that_is_said_is_taken(void **state) {
     const struct dz_feed *f;
 
     (void) state;
-    good("vault: /srv/vault\n"
-         "sources:\n"
-         "  - name: 電子カルテ\n"
-         "    kind: tree\n"
-         "    cron: '30 2 * * *'\n"
-         "    paths: [/srv, /etc]\n"
-         "    exclude: ['*.tmp', '~*']\n"
-         "    one-file-system: true\n"
-         "    pre: |\n"
-         "      lvcreate one\n"
-         "      mount two\n"
-         "    post: umount two\n"
-         "  - {name: emr-db, kind: command, every: 15m, jitter: 0, late-after: 1h, run-time: 10m,\n"
-         "     file: emr.dump, argv: [pg_dump, -Fc, 電子]}\n"
-         "timezone: Asia/Tokyo\n" /* what is said behind the sources counts for them, too */
-         "jitter: 10m\n"
-         "late-after: 4h\n"
-         "limits: {at-once: 3, run-time: 6h, grace: 1m}\n"
-         "notify:\n"
-         "  command: [/usr/local/bin/tell, --now]\n"
-         "  syslog: yes\n",
-         &c);
+    good(
+        "vault: /srv/vault\n"
+        "sources:\n"
+        "  - name: 電子カルテ\n"
+        "    kind: tree\n"
+        "    cron: '30 2 * * *'\n"
+        "    paths: [/srv, /etc]\n"
+        "    exclude: ['*.tmp', '~*']\n"
+        "    one-file-system: true\n"
+        "    pre: |\n"
+        "      lvcreate one\n"
+        "      mount two\n"
+        "    post: umount two\n"
+        "  - {name: emr-db, kind: command, every: 15m, jitter: 0, late-after: 1h, run-time: 10m,\n"
+        "     file: emr.dump, argv: [pg_dump, -Fc, 電子]}\n"
+        "  - {name: wards, kind: share, every: 1h, share: //fs1/部門, credentials: /etc/dozo/fs1,\n"
+        "     exclude: ['*.tmp']}\n"
+        "timezone: Asia/Tokyo\n" /* what is said behind the sources counts for them, too */
+        "jitter: 10m\n"
+        "late-after: 4h\n"
+        "limits: {at-once: 3, run-time: 6h, grace: 1m}\n"
+        "notify:\n"
+        "  command: [/usr/local/bin/tell, --now]\n"
+        "  syslog: yes\n",
+        &c);
     assert_string_equal(c.vault, "/srv/vault");
     assert_string_equal(c.timezone, "Asia/Tokyo");
     assert_int_equal(c.limits.at_once, 3);
@@ -63,7 +66,7 @@ static void everything_that_is_said_is_taken(void **state) {
     assert_int_equal(c.notify.command.n, 2);
     assert_string_equal(c.notify.command.list[1], "--now");
     assert_true(c.notify.syslog);
-    assert_int_equal(c.n_feeds, 2);
+    assert_int_equal(c.n_feeds, 3);
     f = &c.feeds[0];
     assert_string_equal(f->name, "電子カルテ");
     assert_int_equal(f->kind, DZ_FEED_TREE);
@@ -90,6 +93,12 @@ static void everything_that_is_said_is_taken(void **state) {
     assert_int_equal(f->argv.n, 3);
     assert_string_equal(f->argv.list[2], "電子");
     assert_null(f->argv.list[3]);
+    f = &c.feeds[2];
+    assert_int_equal(f->kind, DZ_FEED_SHARE);
+    assert_string_equal(f->share, "//fs1/部門");
+    assert_string_equal(f->credentials, "/etc/dozo/fs1");
+    assert_int_equal(f->excludes.n, 1);
+    assert_false(f->no_encryption);
 }
 
 static void what_is_not_said_has_a_value(void **state) {
@@ -110,6 +119,7 @@ static void what_is_not_said_has_a_value(void **state) {
 
 #define HEAD "vault: /v\ntimezone: UTC\n"
 #define TREE HEAD "sources:\n- name: a\n  kind: tree\n  every: 1h\n  paths: [/a]\n"
+#define SHARE HEAD "sources:\n- name: a\n  kind: share\n  every: 1h\n"
 #define COMMAND HEAD "sources:\n- name: a\n  kind: command\n  every: 1h\n"
 
 static void what_is_wrong_is_named_with_its_line(void **state) {
@@ -157,11 +167,12 @@ static void what_is_wrong_is_named_with_its_line(void **state) {
           ":3: name: is missing; allowed: letters" },
         { "a name with a slash", HEAD "sources: [{name: a/b, kind: tree}]",
           ":3: name: \"a/b\"; allowed: letters" },
-        { "no kind", HEAD "sources: [{name: a}]", ":3: kind: is missing; allowed: tree, command" },
+        { "no kind", HEAD "sources: [{name: a}]",
+          ":3: kind: is missing; allowed: tree, share, command" },
         { "an unknown kind", HEAD "sources:\n- name: a\n  kind: fax\n",
-          ":5: kind: \"fax\"; allowed: tree, command" },
+          ":5: kind: \"fax\"; allowed: tree, share, command" },
         { "a kind that is a list", HEAD "sources:\n- name: a\n  kind: [tree]\n",
-          ":5: kind: \"...\"; allowed: tree, command" },
+          ":5: kind: \"...\"; allowed: tree, share, command" },
         { "a key of another kind", TREE "  argv: [a]\n",
           ":8: argv: no such key here; allowed: name, kind, cron, every, jitter, late-after, "
           "run-time, pre, post, paths" },
@@ -175,6 +186,10 @@ static void what_is_wrong_is_named_with_its_line(void **state) {
         { "no file", COMMAND "  argv: [a]\n", ":4: file: is missing; allowed: the name of a file" },
         { "a file with a slash", COMMAND "  file: a/b\n  argv: [a]\n",
           ":7: file: \"a/b\"; allowed: the name of a file" },
+        { "no credentials", SHARE "  share: //s/x\n",
+          ":4: credentials: is missing; allowed: an absolute path" },
+        { "a share without a name", SHARE "  share: //s\n  credentials: /c\n",
+          ":7: share: \"//s\"; allowed: //SERVER/SHARE" },
         { "never", HEAD "sources: [{name: a, kind: tree, paths: [/a]}]",
           ":3: source a: when does it run?; allowed: one of cron and every" },
         { "both", TREE "  cron: '0 0 * * *'\n",

@@ -87,6 +87,8 @@ static void runs_what_the_configuration_says(void) {
     ended(1, (struct dz_child_end){ 0 });
     ask_run(1, 2, 1);
     ended(2, (struct dz_child_end){ 0 });
+    ask_run(1, 3, 4);
+    ended(3, (struct dz_child_end){ 0 });
     leave();
 }
 
@@ -161,7 +163,7 @@ static void ready_ahead(void) {
 }
 static void no_such_source(void) {
     begin();
-    ask_run(1, 1, 4);
+    ask_run(1, 1, 5);
 }
 static void a_source_twice(void) {
     begin();
@@ -225,7 +227,9 @@ static const struct script {
       "--vault /v --quiet backup --no-names --source tree --pre p\nq --exclude *.tmp --exclude -x "
       "--one-file-system -- /a /b\n"
       "--vault /v --quiet backup --no-names --source db --post o --stdin-as d.sql -- dump -Fc "
-      "--role=job\n" },
+      "--role=job\n"
+      "--vault /v --quiet backup --no-names --source ward --smb //s/x/部門 --credentials /c "
+      "--smb-no-encryption --exclude *.tmp --\n" },
     { "chores are done", does_chores, 0,
       "--vault /v --quiet witness check\n--vault /v --quiet prune\n--vault /v --quiet verify\n" },
     { "people are told", tells, 0, "source-late|emr|due; $(false) \"x\"||arg 1|arg\n" },
@@ -286,7 +290,10 @@ static const char config_text[] =
     "   one-file-system: yes, pre: \"p\\nq\"}\n"
     "- {name: db, kind: command, every: 1h, file: d.sql, argv: [dump, -Fc, --role=job], post: o}\n"
     "- {name: slow, kind: tree, every: 1h, paths: [/a]}\n"
-    "- {name: also-slow, kind: tree, every: 1h, paths: [/a]}\n";
+    "- {name: also-slow, kind: tree, every: 1h, paths: [/a]}\n"
+    "- {name: ward, kind: share, every: 1h, share: //s/x/部門, credentials: /c, exclude: "
+    "['*.tmp'],\n"
+    "   no-encryption: yes}\n";
 
 /* In a process of its own: it changes what happens to signals. */
 static int serve(void) {
