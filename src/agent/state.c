@@ -4,6 +4,7 @@
 #include <sodium.h>
 #include <sys/file.h>
 
+#include "core/dir.h"
 #include "core/durable.h"
 
 static const char key_name[] = "key", identity_name[] = "identity", run_name[] = "run";
@@ -82,11 +83,23 @@ static dz_status read_identity(struct dz_agent_state *s, dz_err *err) {
     return take_identity(s, dz_buf_slice(&file), err);
 }
 
+/* What an agent that was killed had begun to write. */
+static dz_status sweep(void *ctx, const char *name, dz_err *err) {
+    const struct dz_agent_state *s = ctx;
+
+    (void) err;
+    if (strncmp(name, "t-", 2) == 0)
+        (void) dz_os->unlinkat(s->dirfd, name, 0);
+    return DZ_OK;
+}
+
 dz_status dz_agent_state_open(const char *path, struct dz_agent_state *ret, dz_err *err) {
     struct dz_agent_state s = { .dirfd = -1 };
     bool key = false;
     dz_status st = lock(path, &s.dirfd, err);
 
+    if (st == DZ_OK)
+        st = dz_dir_each(s.dirfd, path, sweep, &s, err);
     if (st == DZ_OK)
         st = read_key(&s, &key, err);
     if (st == DZ_OK && key)

@@ -24,7 +24,8 @@ struct dz_agent_state {
     dz_buf cert, authority;              /* DER */
 };
 
-/* Opens the directory, which is made if it is not there, and holds it against other processes.
+/* Opens the directory, which is made if it is not there, and holds it against other processes. What
+ * one that was killed had begun to write is swept.
  * DZ_E_BUSY (another one has it), DZ_E_POLICY (others may enter it), DZ_E_IO, DZ_E_CORRUPT,
  * DZ_E_NOMEM. */
 dz_status dz_agent_state_open(const char *path, struct dz_agent_state *ret,

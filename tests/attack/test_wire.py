@@ -317,6 +317,7 @@ def rubbish_instead_of_tls():
         connection = tcp()
         try:
             connection.sendall(rng.randbytes(1 << n % 17))
+            connection.shutdown(socket.SHUT_WR)  # one that waits for more gets no more
         except OSError:
             pass
         ended(connection)

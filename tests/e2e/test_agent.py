@@ -300,6 +300,18 @@ class Agent(Agents):
         self.assertEqual((done.returncode, "HOST:PORT" in done.stderr), (3, True), done.stderr)
 
 
+class NoSandbox(Agents):
+    def setUp(self):
+        super().setUp()
+        self.intake.stop()
+        self.intake = Intake("vault", "--no-sandbox")
+
+    def test_for_development_it_goes_without(self):
+        self.enrol()
+        write("tree/file", "synthetic")
+        self.assertEqual(self.push("tree")["problems"], 0)
+
+
 class Runs(Agents):
     def setUp(self):
         super().setUp()

@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "core/durable.h"
+
 struct place {
     char dir[64], state[80];
 };
@@ -143,6 +145,21 @@ static void others_are_kept_out(void **state) {
     assert_int_equal(dz_agent_state_open(p->state, &second, NULL), DZ_E_POLICY);
 }
 
+static void what_was_begun_is_swept(void **state) {
+    struct dz_agent_state s = must_open(*state);
+    char temp[DZ_TEMP_NAME_MAX];
+    int fd = -1;
+
+    assert_int_equal(dz_agent_make_key(&s, NULL), DZ_OK);
+    assert_int_equal(dz_durable_temp(s.dirfd, temp, &fd, NULL), DZ_OK);
+    (void) close(fd);
+    dz_agent_state_close(&s);
+    s = must_open(*state);
+    assert_int_equal(faccessat(s.dirfd, temp, F_OK, 0), -1);
+    assert_int_equal(faccessat(s.dirfd, "key", F_OK, 0), 0);
+    dz_agent_state_close(&s);
+}
+
 static void what_is_damaged_is_said(void **state) {
     static const char *const names[] = { "key", "identity", "run" };
     const struct place *p = *state;
@@ -177,6 +194,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_certificate_of_another_key_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_run_is_the_same_until_it_is_over, setup, teardown),
         cmocka_unit_test_setup_teardown(others_are_kept_out, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_begun_is_swept, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_damaged_is_said, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
