@@ -12,6 +12,7 @@
 #include "intake/gather.h"
 #include "intake/local.h"
 #include "intake/path_cache.h"
+#include "intake/read_spans.h"
 
 enum {
     DZ_BACKUP_RING = 64, /* items between walker and assembler */

@@ -1,13 +1,7 @@
-#include "intake/path_cache.h"
-
 #include <fcntl.h>
 #include <sodium.h>
-#include <stdio.h>
 
-#include "core/dir.h"
-#include "core/durable.h"
-#include "core/hex.h"
-#include "store/packlist.h"
+#include "intake/path_cache_parts.h"
 
 /* Header, 64 bytes: magic, version, time of the run, bytes of records, slots, packs, checksum of
  * their list, begin of the snapshot's id.  Then the records: synthetic nonce (16), ciphertext. Then
@@ -16,15 +10,10 @@
 static const uint8_t magic[8] = { 'D', 'Z', 'P', 'A', 'T', 'H', '1', '\n' };
 enum {
     VERSION = 1,
-    HEADER_BYTES = 64,
     SIV_BYTES = 16,
     SLOT_BYTES = 16,
-    NAME_TEXT = 5 + 32 + 1,
     FLUSH_BYTES = 1 << 20,
     PROBES_MAX = 4096,
-    PACK_BYTES = 8,
-    SNAPSHOT_AT = 56,
-    SNAPSHOT_BYTES = 8,
 };
 static const int64_t cycle_us = 30LL * 86400 * 1000000;
 
@@ -78,14 +67,6 @@ static void cipher(const struct dz_path_key *key, const uint8_t siv[SIV_BYTES], 
     (void) crypto_stream_chacha20_ietf_xor(to, from, len, siv, key->cipher);
 }
 
-static void cache_name(const uint8_t context[DZ_KEY_BYTES], char ret_name[NAME_TEXT]) {
-    uint8_t id[16];
-
-    (void) crypto_generichash(id, sizeof id, (const uint8_t *) "file", 4, context, DZ_KEY_BYTES);
-    memcpy(ret_name, "path-", 5);
-    dz_hex(id, sizeof id, ret_name + 5);
-}
-
 /* --- reading ---------------------------------------------------------------------------------- */
 
 struct dz_path_cache {
@@ -105,10 +86,10 @@ void dz_path_cache_free(struct dz_path_cache *c) {
 }
 
 static int by_prefix(const void *key, const void *id) {
-    return memcmp(key, id, PACK_BYTES);
+    return memcmp(key, id, DZ_PATH_PACK);
 }
 
-static bool listed(const struct dz_packlist *l, const uint8_t prefix[PACK_BYTES]) {
+static bool listed(const struct dz_packlist *l, const uint8_t prefix[DZ_PATH_PACK]) {
     return l->n && bsearch(prefix, l->ids, l->n, sizeof *l->ids, by_prefix);
 }
 
@@ -120,15 +101,15 @@ static bool packs_are_there(int fd, uint64_t at, uint64_t n, const uint8_t sum[8
     dz_autobuf dz_buf list = { 0 };
     uint8_t hash[DZ_SHA256_BYTES];
 
-    if (!dz_buf_extend(&list, (size_t) n * PACK_BYTES) ||
+    if (!dz_buf_extend(&list, (size_t) n * DZ_PATH_PACK) ||
         dz_pread_all(fd, list.data, list.len, (off_t) at) < 0)
         return false;
     dz_sha256(dz_buf_slice(&list), hash);
     if (memcmp(hash, sum, 8) != 0)
         return false;
     for (uint64_t i = 0; i < n; i++)
-        if (!listed(packs, list.data + i * PACK_BYTES) &&
-            !listed(pruned, list.data + i * PACK_BYTES))
+        if (!listed(packs, list.data + i * DZ_PATH_PACK) &&
+            !listed(pruned, list.data + i * DZ_PATH_PACK))
             return false;
     return true;
 }
@@ -136,7 +117,7 @@ static bool packs_are_there(int fd, uint64_t at, uint64_t n, const uint8_t sum[8
 /* Takes the file's header and table in; false leaves the cache empty. */
 static bool take(struct dz_path_cache *c, const struct dz_packlist *packs,
                  const struct dz_packlist *pruned) {
-    uint8_t h[HEADER_BYTES];
+    uint8_t h[DZ_PATH_HEADER];
     struct stat st;
     uint64_t records, slots, n_packs, table_at;
 
@@ -147,10 +128,11 @@ static bool take(struct dz_path_cache *c, const struct dz_packlist *packs,
     slots = dz_load_le(h + 32, 8);
     n_packs = dz_load_le(h + 40, 8);
     if (records > (uint64_t) st.st_size || slots > (uint64_t) st.st_size / SLOT_BYTES ||
-        slots == 0 || n_packs > (uint64_t) st.st_size / PACK_BYTES ||
-        HEADER_BYTES + records + slots * SLOT_BYTES + n_packs * PACK_BYTES != (uint64_t) st.st_size)
+        slots == 0 || n_packs > (uint64_t) st.st_size / DZ_PATH_PACK ||
+        DZ_PATH_HEADER + records + slots * SLOT_BYTES + n_packs * DZ_PATH_PACK !=
+            (uint64_t) st.st_size)
         return false;
-    table_at = HEADER_BYTES + records;
+    table_at = DZ_PATH_HEADER + records;
     if (!packs_are_there(c->fd, table_at + slots * SLOT_BYTES, n_packs, h + 48, packs, pruned))
         return false;
     if (!dz_buf_extend(&c->table, (size_t) (slots * SLOT_BYTES)) ||
@@ -164,9 +146,9 @@ static bool take(struct dz_path_cache *c, const struct dz_packlist *packs,
     return true;
 }
 
-static dz_status open_file(int dirfd, const char *name, const struct dz_packlist *packs,
-                           const struct dz_packlist *pruned, struct dz_path_cache **ret_cache,
-                           dz_err *err) {
+dz_status dz_path_cache_open_on(int dirfd, const char *name, const struct dz_packlist *packs,
+                                const struct dz_packlist *pruned, struct dz_path_cache **ret_cache,
+                                dz_err *err) {
     struct dz_path_cache *c = calloc(1, sizeof *c);
 
     if (!c)
@@ -184,25 +166,7 @@ dz_status dz_path_cache_open_at(int dirfd, const char *name, struct dz_path_cach
                                 dz_err *err) {
     const struct dz_packlist none = { 0 };
 
-    return open_file(dirfd, name, &none, &none, ret_cache, err);
-}
-
-dz_status dz_path_cache_open(struct dz_vault *v, const char *source,
-                             struct dz_path_cache **ret_cache, dz_err *err) {
-    struct dz_packlist packs = { 0 }, pruned = { 0 };
-    uint8_t context[DZ_KEY_BYTES];
-    char name[NAME_TEXT];
-    dz_status s;
-
-    DZ_TRY(dz_packlist_read(v, &packs, err));
-    dz_packlist_pruned(v, &pruned);
-    dz_path_context(v->host, source, context);
-    cache_name(context, name);
-    explicit_bzero(context, sizeof context);
-    s = open_file(v->cachefd, name, &packs, &pruned, ret_cache, err);
-    dz_packlist_release(&pruned);
-    dz_packlist_release(&packs);
-    return s;
+    return dz_path_cache_open_on(dirfd, name, &none, &none, ret_cache, err);
 }
 
 int64_t dz_path_cache_time(const struct dz_path_cache *c) {
@@ -224,7 +188,7 @@ static const uint8_t *window_bytes(struct dz_path_cache *c, struct dz_path_windo
             want = (size_t) (c->records - at);
         w->bytes.len = 0;
         if (!dz_buf_extend(&w->bytes, want) ||
-            dz_pread_all(c->fd, w->bytes.data, want, (off_t) (HEADER_BYTES + at)) < 0) {
+            dz_pread_all(c->fd, w->bytes.data, want, (off_t) (DZ_PATH_HEADER + at)) < 0) {
             dz_buf_clear(&w->bytes);
             return NULL;
         }
@@ -277,9 +241,9 @@ bool dz_path_cache_get(struct dz_path_cache *c, const struct dz_path_key *key,
 /* --- writing ---------------------------------------------------------------------------------- */
 
 struct dz_path_writer {
-    struct dz_vault *v; /* NULL: the records rest on no packs */
-    int dirfd, tmpfd, fd;
-    char temp[DZ_TEMP_NAME_MAX], name[NAME_TEXT];
+    struct dz_path_place place;
+    int fd;
+    char temp[DZ_TEMP_NAME_MAX];
     int64_t time_us;
     uint64_t records;
     dz_buf pending; /* records not yet written */
@@ -291,50 +255,39 @@ void dz_path_writer_free(struct dz_path_writer *w) {
         return;
     if (w->fd >= 0) {
         (void) dz_os->close(w->fd);
-        (void) dz_os->unlinkat(w->tmpfd, w->temp, 0);
+        (void) dz_os->unlinkat(w->place.tmpfd, w->temp, 0);
     }
     dz_buf_release(&w->pending);
     dz_buf_release(&w->slots);
     free(w);
 }
 
-static dz_status new_writer(const struct dz_path_writer *as, struct dz_path_writer **ret_writer,
-                            dz_err *err) {
+dz_status dz_path_writer_new_on(const struct dz_path_place *place, int64_t began_us,
+                                struct dz_path_writer **ret_writer, dz_err *err) {
     DZ_AUTO(dz_path_writer) w = calloc(1, sizeof *w);
-    int tmpfd = as->tmpfd;
 
     if (!w)
         return DZ_FAIL(err, DZ_E_NOMEM, "path cache: out of memory");
-    *w = *as;
+    w->place = *place;
+    w->time_us = began_us;
     w->fd = -1;
-    DZ_TRY(dz_durable_temp(tmpfd, w->temp, &w->fd, err));
-    if (!dz_buf_extend(&w->pending, HEADER_BYTES)) /* the header comes at the end */
+    DZ_TRY(dz_durable_temp(place->tmpfd, w->temp, &w->fd, err));
+    if (!dz_buf_extend(&w->pending, DZ_PATH_HEADER)) /* the header comes at the end */
         return DZ_FAIL(err, DZ_E_NOMEM, "path cache: out of memory");
-    memset(w->pending.data, 0, HEADER_BYTES);
+    memset(w->pending.data, 0, DZ_PATH_HEADER);
     *ret_writer = DZ_TAKE(w);
     return DZ_OK;
 }
 
 dz_status dz_path_writer_new_at(int dirfd, const char *name, int64_t began_us,
                                 struct dz_path_writer **ret_writer, dz_err *err) {
-    struct dz_path_writer as = { .dirfd = dirfd, .tmpfd = dirfd, .time_us = began_us };
+    struct dz_path_place place = { .dirfd = dirfd, .tmpfd = dirfd };
 
-    if (strlen(name) >= sizeof as.name)
+    if (strlen(name) >= sizeof place.name)
         return DZ_FAIL(err, DZ_E_USAGE, "a cache's name of %zu bytes, limit is %zu", strlen(name),
-                       sizeof as.name - 1);
-    memcpy(as.name, name, strlen(name) + 1);
-    return new_writer(&as, ret_writer, err);
-}
-
-dz_status dz_path_writer_new(struct dz_vault *v, int tmpfd, const char *source, int64_t began_us,
-                             struct dz_path_writer **ret_writer, dz_err *err) {
-    struct dz_path_writer as = { .v = v, .dirfd = v->cachefd, .tmpfd = tmpfd, .time_us = began_us };
-    uint8_t context[DZ_KEY_BYTES];
-
-    dz_path_context(v->host, source, context);
-    cache_name(context, as.name);
-    explicit_bzero(context, sizeof context);
-    return new_writer(&as, ret_writer, err);
+                       sizeof place.name - 1);
+    memcpy(place.name, name, strlen(name) + 1);
+    return dz_path_writer_new_on(&place, began_us, ret_writer, err);
 }
 
 static dz_status flush(struct dz_path_writer *w, dz_err *err) {
@@ -368,10 +321,9 @@ dz_status dz_path_writer_finish(struct dz_path_writer *w,
                                 const uint8_t snapshot[DZ_SNAPSHOT_ID_BYTES], dz_err *err) {
     uint64_t n = w->slots.len / SLOT_BYTES, slots = n + n / 4 + 16;
     dz_autobuf dz_buf table = { 0 };
-    uint8_t header[HEADER_BYTES] = { 0 };
+    uint8_t header[DZ_PATH_HEADER] = { 0 };
     uint8_t *t = dz_buf_extend(&table, (size_t) slots * SLOT_BYTES);
     uint8_t hash[DZ_SHA256_BYTES];
-    struct dz_packlist packs = { 0 };
     size_t list_at = table.len, n_packs;
     int fd = w->fd;
 
@@ -386,15 +338,12 @@ dz_status dz_path_writer_finish(struct dz_path_writer *w,
             slot = slot + 1 == slots ? 0 : slot + 1;
         memcpy(t + slot * SLOT_BYTES, from, SLOT_BYTES);
     }
-    if (w->v)
-        DZ_TRY(dz_packlist_read(w->v, &packs, err));
-    n_packs = packs.n;
-    for (size_t i = 0; i < n_packs; i++)
-        dz_buf_put(&table, packs.ids[i].b, PACK_BYTES);
-    dz_packlist_release(&packs);
+    if (w->place.put_packs)
+        DZ_TRY(w->place.put_packs(w->place.v, &table, err));
+    n_packs = (table.len - list_at) / DZ_PATH_PACK;
     if (!dz_buf_ok(&table))
         return DZ_FAIL(err, DZ_E_NOMEM, "path cache: out of memory");
-    dz_sha256((dz_slice){ table.data + list_at, n_packs * PACK_BYTES }, hash);
+    dz_sha256((dz_slice){ table.data + list_at, n_packs * DZ_PATH_PACK }, hash);
     DZ_TRY(flush(w, err));
     if (dz_write_all(w->fd, dz_buf_slice(&table)) < 0)
         return DZ_FAIL_ERRNO(err, "writing the path cache");
@@ -405,47 +354,9 @@ dz_status dz_path_writer_finish(struct dz_path_writer *w,
     dz_store_le(header + 32, 8, slots);
     dz_store_le(header + 40, 8, n_packs);
     memcpy(header + 48, hash, 8);
-    memcpy(header + SNAPSHOT_AT, snapshot, SNAPSHOT_BYTES);
+    memcpy(header + DZ_PATH_SNAPSHOT_AT, snapshot, DZ_PATH_SNAPSHOT);
     if (dz_os->pwrite(w->fd, header, sizeof header, 0) != (ssize_t) sizeof header)
         return DZ_FAIL_ERRNO(err, "writing the path cache");
     w->fd = -1;
-    return dz_durable_replace_temp(w->tmpfd, w->temp, fd, w->dirfd, w->name, err);
-}
-
-/* --- when snapshots go ------------------------------------------------------------------------ */
-
-static bool lives(int cachefd, const char *name, const uint8_t *ids, size_t n) {
-    int fd = dz_os->openat(cachefd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0);
-    uint8_t h[HEADER_BYTES];
-    bool alive = false;
-
-    if (fd < 0)
-        return false;
-    if (dz_pread_all(fd, h, sizeof h, 0) == 0)
-        for (size_t i = 0; i < n && !alive; i++)
-            alive = memcmp(ids + i * DZ_SNAPSHOT_ID_BYTES, h + SNAPSHOT_AT, SNAPSHOT_BYTES) == 0;
-    (void) dz_os->close(fd);
-    return alive;
-}
-
-struct keeping {
-    struct dz_vault *v;
-    const uint8_t *ids;
-    size_t n;
-};
-
-static dz_status keep_or_drop(void *ctx, const char *name, dz_err *err) {
-    const struct keeping *k = ctx;
-
-    if (strncmp(name, "path-", 5) == 0 && !lives(k->v->cachefd, name, k->ids, k->n) &&
-        dz_os->unlinkat(k->v->cachefd, name, 0) < 0 && errno != ENOENT)
-        return DZ_FAIL_ERRNO(err, "dropping the path cache of a removed snapshot");
-    return DZ_OK;
-}
-
-dz_status dz_path_caches_keep(struct dz_vault *v, const uint8_t *ids, size_t n, dz_err *err) {
-    struct keeping k = { .v = v, .ids = ids, .n = n };
-
-    DZ_TRY(dz_dir_each(v->cachefd, "caches", keep_or_drop, &k, err));
-    return dz_os->fsync(v->cachefd) < 0 ? DZ_FAIL_ERRNO(err, "dropping path caches") : DZ_OK;
+    return dz_durable_replace_temp(w->place.tmpfd, w->temp, fd, w->place.dirfd, w->place.name, err);
 }

@@ -1,17 +1,13 @@
-/* intake/read_file.h -- turns one open file into objects, features and the entry's fields.
+/* intake/read_file.h -- what one open file holds: its data, and the fields of its entry.
  *
- *   descriptor ─▶ extents ─▶ [spans of 16 MiB] ─▶ chunks ─▶ lane
- *                                      └▶ features                    ─▶ fields
+ *   descriptor ─▶ extents ─▶ content bytes     features, attributes ─▶ fields
  *
- * A file of more than one span is read by several threads, a span each: cuts start afresh at each
- * span, which costs at most one chunk of deduplication in 16 MiB.  Holes are not read: the content
- * is the data extents one after the other.  A reader belongs to one thread. */
+ * Holes are not read: the content is the data extents one after the other.  Thread-safe. */
 #pragma once
 
 #include <sys/stat.h>
 
 #include "intake/cut.h"
-#include "store/session.h"
 
 /* The data extents of a sparse file, for turning content offsets into file offsets. */
 struct dz_extent {
@@ -38,20 +34,6 @@ void dz_extents_put(const struct dz_extents *x, dz_buf *fields);
 
 /* Reads at most len content bytes at `from`, within one extent.  0 at the end, -1 with errno. */
 ssize_t dz_extents_read(int fd, const struct dz_extents *x, uint64_t from, uint8_t *to, size_t len);
-
-struct dz_file_reader;
-/* `chunker` and `lane` are borrowed until the reader is freed.  DZ_E_NOMEM. */
-dz_status dz_file_reader_new(const struct dz_chunker *chunker, struct dz_lane *lane,
-                             struct dz_file_reader **ret_reader, dz_err *err) DZ_MUST_CHECK;
-void dz_file_reader_free(struct dz_file_reader *r); /* NULL is fine */
-DZ_DEFINE_AUTO(dz_file_reader, dz_file_reader_free)
-
-/* Reads content bytes [from, from + len) and gives them to the lane.  What cannot be read is said
- * in the span, not as a status.  ret_span is cleared first; the caller releases chunks.
- * DZ_E_NOMEM and the lane's. */
-dz_status dz_file_reader_span(struct dz_file_reader *r, int fd, const struct dz_extents *x,
-                              uint64_t from, uint64_t len, struct dz_span *ret_span,
-                              dz_err *err) DZ_MUST_CHECK;
 
 /* The keyed digest of a content, from its identity: SHA-256 over the chunks' identities. */
 void dz_content_digest(const uint8_t digest_key[32], const uint8_t content[DZ_SHA256_BYTES],

@@ -5,7 +5,7 @@
 
 #include "core/clock.h"
 #include "intake/gather.h"
-#include "intake/read_file.h"
+#include "intake/read_spans.h"
 
 struct stream {
     struct dz_vault *v;

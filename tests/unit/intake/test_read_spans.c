@@ -1,5 +1,5 @@
 /* Where a file's data lies, and what reading it gives. */
-#include "intake/read_file.h"
+#include "intake/read_spans.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
