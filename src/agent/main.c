@@ -69,7 +69,8 @@ static int enrol(const struct call *c) {
     dz_err err = { 0 };
     dz_status s;
 
-    if (!dz_unhex(c->fingerprint, strlen(c->fingerprint), fingerprint, sizeof fingerprint)) {
+    if (!c->fingerprint ||
+        !dz_unhex(c->fingerprint, strlen(c->fingerprint), fingerprint, sizeof fingerprint)) {
         say(T_("a fingerprint has 64 hexadecimal digits, as dozo enrol printed them"));
         return EXIT_USAGE;
     }

@@ -117,7 +117,7 @@ static bool from_net(struct gate *g) {
     if (g->in_end || g->in_left.len > 0)
         return false;
     r = dz_tls_read(g->tls, g->in, sizeof g->in, &n);
-    g->in_wants = r == DZ_TLS_WAIT ? dz_tls_wants(g->tls) : 0;
+    g->in_wants = (short) (r == DZ_TLS_WAIT ? dz_tls_wants(g->tls) : 0);
     g->in_end = r == DZ_TLS_END || r == DZ_TLS_FAILED;
     if (r == DZ_TLS_OK)
         g->in_left = (dz_slice){ g->in, n };
@@ -156,7 +156,7 @@ static bool to_net(struct gate *g) {
     if (g->out_left.len == 0)
         return false;
     r = dz_tls_write(g->tls, g->out_left, &n);
-    g->out_wants = r == DZ_TLS_WAIT ? dz_tls_wants(g->tls) : 0;
+    g->out_wants = (short) (r == DZ_TLS_WAIT ? dz_tls_wants(g->tls) : 0);
     if (r == DZ_TLS_OK)
         advance(&g->out_left, n);
     if (r == DZ_TLS_END || r == DZ_TLS_FAILED) {
