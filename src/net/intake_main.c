@@ -96,7 +96,7 @@ int dz_intake_main(int argc, char **argv) {
     struct call c = { .door = { .vault = getenv("DOZO_VAULT"),
                                 .connections = DZ_DOOR_CONNECTIONS,
                                 .runs = DZ_DOOR_RUNS,
-                                .sandbox = true } };
+                                .sandbox = !getenv(DZ_WITHOUT_SANDBOX) } };
     dz_err err = { 0 };
     int code;
 
@@ -118,5 +118,7 @@ int dz_intake_main(int argc, char **argv) {
         (void) fprintf(stderr, "dozo-intake: %s\n", err.what);
         return EXIT_COULD_NOT;
     }
+    if (!c.door.sandbox && setenv(DZ_WITHOUT_SANDBOX, "1", 1) < 0) /* for the keepers */
+        return EXIT_COULD_NOT;
     return dz_door_run(&c.door);
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "core/hex.h"
+#include "core/sandbox.h"
 #include "core/text.h"
 #include "custody/clock_guard.h"
 #include "custody/enrol.h"
@@ -26,12 +27,28 @@ static int could_not(const char *who, const dz_err *err) {
     return EXIT_COULD_NOT;
 }
 
+/* The vault is open; what a hostile source has sent is read after this.  It outlives the door, so
+ * that what came is kept when that goes.  Threads are still to be made: calls are not taken away.
+ */
+static dz_status give_away(const char *vault, dz_err *err) {
+    static const char *const read[] = { "/proc/sys/kernel/random/boot_id", NULL };
+    const char *const kept[] = { vault, NULL };
+
+    if (getenv(DZ_WITHOUT_SANDBOX))
+        return DZ_OK;
+    DZ_TRY(dz_sandbox_begin(0, err));
+    DZ_TRY(dz_sandbox_outlive(err));
+    DZ_TRY(dz_sandbox_powers(err));
+    return dz_sandbox_files_keep(read, kept, err);
+}
+
 static dz_status begin(const char *vault, struct dz_vault **ret_v, dz_err *err) {
     (void) signal(SIGPIPE, SIG_IGN);
     (void) signal(SIGTERM, SIG_IGN);
     (void) signal(SIGINT, SIG_IGN);
     DZ_TRY(dz_crypto_init(err));
-    return dz_vault_open(vault, ret_v, err);
+    DZ_TRY(dz_vault_open(vault, ret_v, err));
+    return give_away(vault, err);
 }
 
 /* --- a source --------------------------------------------------------------------------------- */

@@ -240,6 +240,13 @@ class Agent(Agents):
                 if os.geteuid() == 0:
                     self.assertIn("Uid:\t65534\t65534\t65534\t65534", status)
                     self.assertEqual(len(list((gate / "fd").iterdir())), 3)
+                keeper, = [p.parent for p in pathlib.Path("/proc").glob("[0-9]*/cmdline")
+                           if p.read_bytes() == b"/proc/self/exe\0--enrol\0vault\0" and
+                           f"PPid:\t{self.intake.process.pid}\n" in (p.parent / "status").read_text()]
+                status = (keeper / "status").read_text()
+                self.assertIn("NoNewPrivs:\t1", status)
+                # of root's powers only CAP_DAC_OVERRIDE (2^1)
+                self.assertRegex(status, "CapEff:\t000000000000000[02]\n")
 
     def test_a_stranger_sends_nothing(self):
         self.invite("other")
