@@ -471,7 +471,7 @@ class Vault:
         for index, leaf in enumerate(self.leaves):
             named = [name for kind, name in leaf["objects"] if kind == 1] if leaf["kind"] == 2 else []
             for name in named:
-                if name in removed:
+                if name in removed and not (self.path / "commits" / name.hex()).exists():
                     continue
                 if name in self.commits:
                     yield index, self.commits[name]

@@ -131,7 +131,7 @@ static dz_status look_at_clock(struct dz_status_state *s, const struct dz_custod
     s->trusted_us = dz_clock_guard_at(&g, &now, &s->frozen);
     if (s->frozen)
         dz_status_red(s, "clock-frozen");
-    DZ_TRY(dz_prune_untimely(c->ledger, &c->quorum, &s->untimely, err));
+    DZ_TRY(dz_prune_untimely(c->ledger, &c->quorum, &now, &s->untimely, err));
     if (s->untimely)
         dz_status_red(s, "removed-early");
     return DZ_OK;

@@ -1,10 +1,12 @@
 #include <getopt.h>
 #include <stdio.h>
 
+#include "cli/asks.h"
 #include "cli/open.h"
 #include "cli/output.h"
 #include "cli/progress.h"
 #include "cli/table.h"
+#include "custody/prune.h"
 #include "store/verify.h"
 
 enum { OPT_DATA = DZ_OPT_FIRST, OPT_SAMPLE };
@@ -84,7 +86,42 @@ static void damage(void *ctx, const struct dz_verify_damage *d) {
         put_damage(d);
 }
 
-static void put_json(const struct dz_verify_result *r, json_t *damaged, double seconds) {
+/* --- what stands in the log ------------------------------------------------------------------- */
+
+/* Leaves that nobody approved, and removals that nothing announced: they have no effect, and who
+ * wrote them has this host's keys. */
+struct leaves {
+    uint64_t forged, untimely;
+};
+
+static dz_status look_at_leaves(const struct dz_cli *cli, struct dz_vault *v, struct leaves *ret,
+                                dz_err *err) {
+    struct dz_asks a = { .cli = cli, .custody = { .v = v }, .tmpfd = -1 };
+    struct dz_clock_sample now;
+    dz_status s = dz_custody_read(&a.custody, err);
+
+    dz_clock_sample(&now);
+    if (s == DZ_OK)
+        s = dz_prune_untimely(a.custody.ledger, &a.custody.quorum, &now, &ret->untimely, err);
+    if (s == DZ_OK) {
+        ret->forged = a.custody.quorum.forged;
+        (void) dz_asks_forged(&a);
+    }
+    if (s == DZ_OK && ret->untimely > 0) {
+        dz_say(T_("the log says of %llu snapshots that they were removed, without a week's "
+                  "announcement"),
+               (unsigned long long) ret->untimely);
+        dz_say_next(T_("Nothing is deleted because of it. Somebody who has the keys of this host "
+                       "may have written it."));
+    }
+    dz_custody_release(&a.custody);
+    return s;
+}
+
+/* --- output ----------------------------------------------------------------------------------- */
+
+static void put_json(const struct dz_verify_result *r, const struct leaves *leaves, json_t *damaged,
+                     double seconds) {
     json_t *j = json_object();
 
     (void) json_object_set_new(j, "checked", dz_json_count(r->objects));
@@ -92,6 +129,8 @@ static void put_json(const struct dz_verify_result *r, json_t *damaged, double s
     (void) json_object_set_new(j, "damaged_count", dz_json_count(r->damaged));
     (void) json_object_set_new(j, "opened", dz_json_count(r->opened));
     (void) json_object_set_new(j, "log_entries", dz_json_count(r->log_entries));
+    (void) json_object_set_new(j, "forged", dz_json_count(leaves->forged));
+    (void) json_object_set_new(j, "removed_early", dz_json_count(leaves->untimely));
     (void) json_object_set_new(j, "snapshots", dz_json_count(r->snapshots));
     (void) json_object_set_new(j, "packs", dz_json_count(r->packs));
     (void) json_object_set_new(j, "bytes", dz_json_count(r->bytes));
@@ -129,6 +168,7 @@ int dz_cmd_verify(struct dz_cli *cli, int argc, char **argv) {
     DZ_AUTO(dz_vault) v = NULL;
     struct dz_verify_how how = { 0 };
     struct dz_verify_result r = { 0 };
+    struct leaves leaves = { 0 };
     struct verifying w = { 0 };
     dz_err err = { 0 };
     uint64_t sample = 0;
@@ -158,13 +198,18 @@ int dz_cmd_verify(struct dz_cli *cli, int argc, char **argv) {
     s = dz_verify_run(v, &how, &r, &err);
     seconds = dz_progress_seconds(&w.progress);
     dz_progress_end(&w.progress);
+    if (s == DZ_OK && v->log) { /* a damaged log was named already */
+        s = look_at_leaves(cli, v, &leaves, &err);
+        if (s == DZ_E_CORRUPT && r.damaged)
+            s = DZ_OK;
+    }
     if (s != DZ_OK) {
         json_decref(w.list);
         return dz_cli_fail(&err);
     }
     if (cli->json)
-        put_json(&r, w.list, seconds);
+        put_json(&r, &leaves, w.list, seconds);
     else if (!cli->quiet || r.damaged)
         put_text(&r, how.data, seconds);
-    return r.damaged ? DZ_EXIT_FOUND : DZ_EXIT_OK;
+    return r.damaged || leaves.forged || leaves.untimely ? DZ_EXIT_FOUND : DZ_EXIT_OK;
 }

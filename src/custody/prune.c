@@ -19,12 +19,26 @@ static const int64_t day_us = INT64_C(86400) * 1000000;
 struct notice {
     uint8_t file[DZ_SHA256_BYTES];
     int64_t trusted_us; /* when */
+    int64_t dated_us;   /* the same by its date, but not before the ticks that stand before it */
     uint64_t leaf;
 };
 
+/* Whether a week lies between: of trusted time, and, since who has the host's keys can write ticks,
+ * by the dates too.  A leaf can be dated back, but not to before leaves that stand already. */
+static bool week_between(const struct notice *announced, int64_t trusted_us, int64_t dated_us) {
+    return trusted_us - announced->trusted_us >= DZ_PRUNE_WAIT_DAYS * day_us &&
+           dated_us > announced->dated_us &&
+           (uint64_t) dated_us - (uint64_t) announced->dated_us >= DZ_REMOVED_WAIT_US;
+}
+
 struct notices {
-    dz_buf list; /* struct notice; by file, then leaf, once sorted */
+    dz_buf list;       /* struct notice; by file, then leaf, once sorted */
+    int64_t ticked_us; /* the greatest date of a tick since operators set the clock */
 };
+
+static int64_t later(int64_t a, int64_t b) {
+    return a > b ? a : b;
+}
 
 static size_t count(const struct notices *n) {
     return n->list.len / sizeof(struct notice);
@@ -43,11 +57,14 @@ static int by_file(const void *a, const void *b) {
     return order != 0 ? order : (x->leaf > y->leaf) - (x->leaf < y->leaf);
 }
 
-static void add(struct notices *n, const dz_ledger_leaf *leaf, int64_t trusted_us) {
+static void add(struct notices *n, const dz_ledger_leaf *leaf, int64_t trusted_us,
+                int64_t ticked_us) {
     const dz_leaf_object *o;
 
     for (size_t k = 0; (o = dz_ledger_object(leaf, DZ_LEAF_OBJ_COMMIT, k)); k++) {
-        struct notice notice = { .trusted_us = trusted_us, .leaf = leaf->index };
+        struct notice notice = { .trusted_us = trusted_us,
+                                 .dated_us = later(ticked_us, leaf->time_us),
+                                 .leaf = leaf->index };
 
         memcpy(notice.file, o->name, sizeof notice.file);
         dz_buf_put(&n->list, &notice, sizeof notice);
@@ -58,11 +75,18 @@ static dz_status read_notices(const struct dz_ledger *ledger, const struct dz_qu
                               uint16_t kind, struct notices *ret, dz_err *err) {
     struct dz_clock_guard g = { 0 };
 
-    *ret = (struct notices){ 0 };
+    *ret = (struct notices){ .ticked_us = INT64_MIN };
     for (size_t i = 0; i < ledger->n; i++) {
-        dz_clock_guard_take(&g, q, &ledger->leaves[i]);
-        if (ledger->leaves[i].kind == kind)
-            add(ret, &ledger->leaves[i], g.trusted_us);
+        const dz_ledger_leaf *leaf = &ledger->leaves[i];
+        bool stood = g.frozen;
+
+        dz_clock_guard_take(&g, q, leaf);
+        if (stood && !g.frozen) /* operators have said what time it is */
+            ret->ticked_us = g.trusted_us;
+        else if (leaf->kind == DZ_LEAF_CLOCK_TICK)
+            ret->ticked_us = later(ret->ticked_us, leaf->time_us);
+        if (leaf->kind == kind)
+            add(ret, leaf, g.trusted_us, ret->ticked_us);
     }
     if (!dz_buf_ok(&ret->list))
         return DZ_FAIL(err, DZ_E_NOMEM, "announced removals: out of memory");
@@ -95,8 +119,20 @@ static const struct notice *next_of(const struct notices *n, const struct notice
                                                                                             : NULL;
 }
 
+/* What may be dated now; nobody knows while the clock stands still. */
+static int64_t now_at_most(const struct dz_ledger *ledger, const struct dz_quorum *q,
+                           const struct dz_clock_sample *now) {
+    struct dz_clock_guard g;
+    bool frozen;
+
+    dz_clock_guard_read(ledger, q, &g);
+    (void) dz_clock_guard_at(&g, now, &frozen);
+    return frozen ? INT64_MAX : now->wall_us + DZ_REQUEST_SLACK_US;
+}
+
 dz_status dz_prune_untimely(const struct dz_ledger *ledger, const struct dz_quorum *q,
-                            uint64_t *ret_n, dz_err *err) {
+                            const struct dz_clock_sample *now, uint64_t *ret_n, dz_err *err) {
+    const int64_t at_most_us = now_at_most(ledger, q, now);
     struct notices announced = { 0 }, done = { 0 };
     dz_status s = read_notices(ledger, q, DZ_LEAF_PRUNE_INTENT, &announced, err);
 
@@ -108,7 +144,7 @@ dz_status dz_prune_untimely(const struct dz_ledger *ledger, const struct dz_quor
         bool timely = false;
 
         for (; a && a->leaf < d->leaf && !timely; a = next_of(&announced, a))
-            timely = d->trusted_us - a->trusted_us >= DZ_PRUNE_WAIT_DAYS * day_us;
+            timely = week_between(a, d->trusted_us, d->dated_us) && d->dated_us <= at_most_us;
         *ret_n += !timely;
     }
     dz_buf_release(&announced.list);
@@ -149,25 +185,23 @@ static void soon(struct dz_prune_result *r, int64_t when_us) {
 }
 
 static void sort_out(struct prune *p, const dz_survey_row *row) {
-    int64_t now = p->result->guard.trusted_us, announced = 0;
+    const int64_t now = p->result->guard.trusted_us;
+    const int64_t dated = later(p->announced.ticked_us, p->how->now.wall_us);
+    const struct notice *n = first_of(&p->announced, row->file);
     dz_leaf_object object = { .type = DZ_LEAF_OBJ_COMMIT };
-    bool good = false;
 
-    /* the oldest announcement that is still good */
-    for (const struct notice *n = first_of(&p->announced, row->file); n && !good;
-         n = next_of(&p->announced, n)) {
-        good = now - n->trusted_us < DZ_PRUNE_GOOD_DAYS * day_us;
-        announced = n->trusted_us;
-    }
+    /* the oldest announcement that is still good; one of a time that never came is none */
+    while (n && (now - n->trusted_us >= DZ_PRUNE_GOOD_DAYS * day_us || n->dated_us > dated))
+        n = next_of(&p->announced, n);
     memcpy(object.name, row->file, sizeof object.name);
-    if (!good) {
+    if (!n) {
         dz_buf_put(&p->announce, &object, sizeof object);
         soon(p->result, now + DZ_PRUNE_WAIT_DAYS * day_us);
-    } else if (now - announced >= DZ_PRUNE_WAIT_DAYS * day_us) {
+    } else if (week_between(n, now, dated)) {
         dz_buf_put(&p->remove, &object, sizeof object);
     } else {
         p->result->waiting++;
-        soon(p->result, announced + DZ_PRUNE_WAIT_DAYS * day_us);
+        soon(p->result, n->trusted_us + DZ_PRUNE_WAIT_DAYS * day_us);
     }
 }
 
@@ -252,13 +286,13 @@ static dz_status expire(struct prune *p, dz_err *err) {
 }
 
 /* Leaves that no run of this program wrote are not carried out: what they name is still there. */
-static dz_status check_log(struct dz_vault *v, dz_err *err) {
+static dz_status check_log(struct dz_vault *v, const struct dz_clock_sample *now, dz_err *err) {
     struct dz_custody c = { .v = v };
     uint64_t untimely = 0;
     dz_status s = dz_custody_read(&c, err);
 
     if (s == DZ_OK)
-        s = dz_prune_untimely(c.ledger, &c.quorum, &untimely, err);
+        s = dz_prune_untimely(c.ledger, &c.quorum, now, &untimely, err);
     dz_custody_release(&c);
     DZ_TRY(s);
     return untimely == 0
@@ -270,11 +304,12 @@ static dz_status check_log(struct dz_vault *v, dz_err *err) {
 }
 
 static dz_status run(struct prune *p, const char *tmp, dz_err *err) {
-    DZ_TRY(check_log(p->v, err));
     DZ_TRY(dz_clock_tick(p->v, p->tmpfd, &p->how->now, 0, &p->result->guard, err));
-    if (!p->result->guard.frozen)
+    if (!p->result->guard.frozen) {
+        DZ_TRY(check_log(p->v, &p->how->now, err));
         DZ_TRY(expire(p, err));
-    DZ_TRY(drop_records(p->v, err));
+        DZ_TRY(drop_records(p->v, err));
+    }
     return dz_sweep(p->v, p->tmpfd, tmp, &p->how->sweep, &p->result->swept, err);
 }
 

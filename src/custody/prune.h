@@ -4,10 +4,12 @@
  *                                                                            └▶ sweep: packs
  *
  * Both times the rules must say that the snapshot expires, by trusted time (custody/clock_guard.h):
- * a hold or an alarm in between keeps it.  An announcement is good from DZ_PRUNE_WAIT_DAYS on,
- * until DZ_PRUNE_GOOD_DAYS.  While the clock is frozen nothing is announced and nothing removed;
- * packs that nothing needs are.  Each step is durable in the log before it happens, and the whole
- * can be cut off anywhere: the next run goes on.  Design: docs/design/retention.md. */
+ * a hold or an alarm in between keeps it.  A week must lie between the two by trusted time, and all
+ * but a day of it by the dates of leaves, none taken for older than ticks that stand before it.  An
+ * announcement is good from DZ_PRUNE_WAIT_DAYS on, until DZ_PRUNE_GOOD_DAYS.  While the clock is
+ * frozen nothing is announced and nothing removed; packs that nothing needs are.  Each step is
+ * durable in the log before it happens, and the whole can be cut off anywhere: the next run goes
+ * on.  Design: docs/design/retention.md. */
 #pragma once
 
 #include "custody/clock_guard.h"
@@ -37,7 +39,8 @@ struct dz_prune_result {
 dz_status dz_prune_run(struct dz_vault *v, const struct dz_prune_how *how,
                        struct dz_prune_result *ret_result, dz_err *err) DZ_MUST_CHECK;
 
-/* How many snapshots the log says were removed without a week's announcement: who wrote those
- * leaves was not this program.  DZ_E_NOMEM. */
+/* How many snapshots the log says were removed without a week's announcement, or ahead of now: who
+ * wrote those leaves was not this program.  DZ_E_NOMEM. */
 dz_status dz_prune_untimely(const struct dz_ledger *ledger, const struct dz_quorum *q,
-                            uint64_t *ret_n, dz_err *err) DZ_MUST_CHECK;
+                            const struct dz_clock_sample *now, uint64_t *ret_n,
+                            dz_err *err) DZ_MUST_CHECK;

@@ -5,7 +5,6 @@
 #include "store/fetch.h"
 #include "store/name_set.h"
 #include "store/reftree.h"
-#include "store/removed.h"
 #include "store/snapshot.h"
 
 enum { CACHE_BYTES = 64 << 20 };
@@ -245,14 +244,11 @@ static dz_status add_record(void *ctx, const char *name, dz_err *err) {
 }
 
 static dz_status walk_records(struct visit *v, const dz_buf *files, dz_err *err) {
-    DZ_AUTO(dz_removed) removed = NULL;
-
-    DZ_TRY(dz_removed_read(v->l->vault->log, &removed, err));
     for (size_t at = 0; at < files->len; at += DZ_SHA256_BYTES) {
         dz_id file;
 
         memcpy(file.b, files->data + at, sizeof file.b);
-        if (!dz_id_set_has(v->named, &file) && !dz_removed_snapshot(removed, file.b))
+        if (!dz_id_set_has(v->named, &file))
             DZ_TRY(walk_unnamed(v, file.b, err));
     }
     return DZ_OK;

@@ -42,11 +42,12 @@ void dz_live_free(struct dz_live *l); /* NULL is fine */
 DZ_DEFINE_AUTO(dz_live, dz_live_free)
 
 /* Takes in what the log and the packs gained, walks every snapshot that was not walked yet, and
- * marks.  A commit record that the log does not name counts too, unless the log says that it was
- * removed: a log that was set back must not cost the snapshots since.  A segment is marked in a
- * pack that is not doomed where there is one. `progress` (may be NULL) is told how many snapshots
- * were walked. DZ_E_CORRUPT (a commit, a reference node or an object is missing or damaged; named),
- * DZ_E_IO, DZ_E_NOMEM. */
+ * marks.  A commit record that the log does not name counts too: a log that was set back must not
+ * cost the snapshots since.  So does one of which the log says that it was removed, as long as it
+ * is there.  A segment is marked in a pack that is not doomed where there is one.  `progress` (may
+ * be NULL) is told how many snapshots were walked.
+ * DZ_E_CORRUPT (a commit, a reference node or an object is missing or damaged; named), DZ_E_IO,
+ * DZ_E_NOMEM. */
 dz_status dz_live_walk(struct dz_live *l, void (*progress)(void *ctx, uint64_t snapshots),
                        void *ctx, dz_err *err) DZ_MUST_CHECK;
 

@@ -5,7 +5,8 @@
  *
  * A PRUNE_DONE leaf counts for the commit records that a PRUNE_INTENT announced before, by the
  * times of the two at least DZ_REMOVED_WAIT_US earlier, and for no others.  That the rules allowed
- * it, and that the times are true, is custody's to judge (custody/prune.h).
+ * it, and that the times are true, is custody's to judge (custody/prune.h); until its record is
+ * deleted the snapshot is still one (store/snapshot.h).
  * Leaves are taken in the log's order, or all of them in the opposite one.  One thread at a time.
  */
 #pragma once

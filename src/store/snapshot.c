@@ -1,10 +1,13 @@
 #include "store/snapshot.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 
 #include "core/clock.h"
 #include "core/durable.h"
 #include "core/hex.h"
+#include "core/os.h"
 #include "store/leaf.h"
 #include "store/removed.h"
 
@@ -57,6 +60,18 @@ static bool names_commit(const dz_leaf *leaf, uint8_t ret_file[DZ_SHA256_BYTES])
     return false;
 }
 
+/* The log says that it was removed, and its record is no more.  A leaf alone removes nothing: who
+ * has stolen the host's keys can write one. */
+static bool is_gone(struct dz_vault *v, const struct dz_removed *removed,
+                    const uint8_t file[DZ_SHA256_BYTES]) {
+    char name[2 * DZ_SHA256_BYTES + 1];
+    struct stat st;
+
+    dz_hex(file, DZ_SHA256_BYTES, name);
+    return dz_removed_snapshot(removed, file) &&
+           dz_os->fstatat(v->commitsfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT;
+}
+
 /* A commit that the log names. */
 struct named {
     uint8_t file[DZ_SHA256_BYTES];
@@ -93,10 +108,10 @@ static dz_status visit_all(struct dz_vault *v, const struct reading *r, dz_snaps
         dz_err why = { 0 };
         dz_status s;
 
-        if (dz_removed_snapshot(r->removed, named[i].file))
-            continue;
         memcpy(snap.file, named[i].file, sizeof snap.file);
         s = read_commit(v, &snap, &why);
+        if (s == DZ_E_CORRUPT && is_gone(v, r->removed, snap.file))
+            continue;
         if (s == DZ_E_NOMEM) {
             if (err)
                 *err = why;
@@ -139,9 +154,11 @@ static dz_status visit_leaf(struct dz_vault *v, uint64_t index, struct dz_remove
     if (dz_leaf_read(dz_buf_slice(&entry), &leaf, NULL) != DZ_OK)
         return DZ_OK;
     DZ_TRY(dz_removed_take(removed, &leaf, err));
-    if (!names_commit(&leaf, snap.file) || dz_removed_snapshot(removed, snap.file))
+    if (!names_commit(&leaf, snap.file))
         return DZ_OK;
     s = read_commit(v, &snap, &why);
+    if (s == DZ_E_CORRUPT && is_gone(v, removed, snap.file))
+        return DZ_OK;
     if (s == DZ_E_NOMEM) {
         if (err)
             *err = why;

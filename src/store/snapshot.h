@@ -20,10 +20,11 @@ void dz_snapshot_release(struct dz_snapshot *s);
 dz_status dz_snapshot_load(struct dz_vault *v, const uint8_t file[DZ_SHA256_BYTES],
                            struct dz_snapshot *ret_snap, dz_err *err) DZ_MUST_CHECK;
 
-/* Visits the snapshots that were not removed (store/removed.h) in log order, oldest first.  The
- * visited row is borrowed for the call.  A commit that the log names but that is missing or damaged
- * is given with status != DZ_OK and only `file` and `leaf` set; the visit goes on.  Visitor: DZ_OK
- * to go on, anything else ends it and is returned.  DZ_E_CORRUPT when the log itself is damaged. */
+/* Visits the snapshots in log order, oldest first, but not those that the log says were removed
+ * (store/removed.h) and whose commit record is no more.  The visited row is borrowed for the call.
+ * A commit that the log names but that is missing or damaged is given with status != DZ_OK and only
+ * `file` and `leaf` set; the visit goes on.  Visitor: DZ_OK to go on, anything else ends it and is
+ * returned.  DZ_E_CORRUPT when the log itself is damaged. */
 typedef dz_status dz_snapshot_visit(void *ctx, const struct dz_snapshot *snap, dz_status status,
                                     const dz_err *why, dz_err *err);
 dz_status dz_snapshots_each(struct dz_vault *v, dz_snapshot_visit *visit, void *ctx,

@@ -5,7 +5,6 @@
 
 Two of alice, bob and carol approve.  Each attempt appends what it likes to the log, to make mallory an
 operator; a table says what was tried and what came of it."""
-import hashlib
 import json
 import os
 import pathlib
@@ -15,45 +14,8 @@ import sys
 import tempfile
 import time
 
-DOZO, FORGE = map(os.path.abspath, sys.argv[1:3])
-REQUEST, APPROVE, OPERATOR_ADD, OPERATOR_REMOVE = 21, 22, 12, 13
-NAMES = ["alice", "bob", "carol", "mallory"]
-
-
-def run(*command, code=0, text=None):
-    done = subprocess.run([*map(str, command)], input=text, capture_output=True, text=True, check=False)
-    if code is not None and done.returncode != code:
-        sys.exit(f"{command}: exit {done.returncode}\n{done.stderr}")
-    return done.stdout if code is not None else done.returncode
-
-
-def dozo(*args, vault="vault", **more):
-    return run(DOZO, "--vault", vault, *args, **more)
-
-
-def forge(kind, request, text, vault="vault"):
-    run(FORGE, vault, kind, request or "-", text=json.dumps(text))
-
-
-def ask(*args, vault="vault"):
-    """(its name, its text)"""
-    name = json.loads(dozo("--json", "request", *args, "--why", "because", vault=vault))["request"]
-    return name, dozo("requests", "--text", name, vault=vault)
-
-
-def sign(key, text):
-    pathlib.Path("text").write_text(text)
-    pathlib.Path("text.sig").unlink(missing_ok=True)
-    run("ssh-keygen", "-q", "-Y", "sign", "-n", "dozo-approval", "-f", key, "text")
-    return pathlib.Path("text.sig").read_text()
-
-
-def approve(request, signature):
-    forge(APPROVE, request, {"signature": signature})
-
-
-def name_of(text):
-    return hashlib.sha256(text.encode()).hexdigest()
+from forging import DOZO, NAMES, OPERATOR_ADD, OPERATOR_REMOVE, REQUEST, approve, ask, dozo, forge, \
+    make_operators, name_of, run, sign
 
 
 def operators(vault="vault"):
@@ -172,9 +134,7 @@ def with_a_request_that_was_used():
 def main():
     attempts = [value for key, value in globals().items() if key.startswith("with")]
     failed = 0
-    for name in NAMES:
-        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", name)
-    pathlib.Path("operators").write_text("".join(pathlib.Path(f"{n}.pub").read_text() for n in NAMES[:3]))
+    make_operators()
     for vault in ["fresh", "vault2"]:
         run(DOZO, "init", vault, "--key-file", vault + ".key", "--operators", "operators", "--approvals", 2)
     print(f"{'attempt':56} {'expected':10} seen")

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 
 #include "core/clock.h"
+#include "core/hex.h"
 #include "core/os.h"
 #include "intake/path_cache.h"
 #include "store/fetch.h"
@@ -188,7 +189,7 @@ struct helper {
     char failed[WHY];
 };
 
-/* The snapshot is gone: announced a week ago, removed now. */
+/* The snapshot is gone: announced a week ago, removed now, and then its record. */
 static dz_status remove_snapshot(struct dz_vault *v, int tmpfd, const uint8_t file[DZ_SHA256_BYTES],
                                  dz_err *err) {
     static const struct {
@@ -196,6 +197,7 @@ static dz_status remove_snapshot(struct dz_vault *v, int tmpfd, const uint8_t fi
         int64_t days;
     } steps[] = { { DZ_LEAF_PRUNE_INTENT, -7 }, { DZ_LEAF_PRUNE_DONE, 0 } };
     dz_leaf_object object = { .type = DZ_LEAF_OBJ_COMMIT };
+    char name[2 * DZ_SHA256_BYTES + 1];
 
     memcpy(object.name, file, sizeof object.name);
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
@@ -208,7 +210,9 @@ static dz_status remove_snapshot(struct dz_vault *v, int tmpfd, const uint8_t fi
         DZ_TRY(dz_leaf_write(&leaf, &entry, err));
         DZ_TRY(dz_vault_append(v, tmpfd, dz_buf_slice(&entry), err));
     }
-    return DZ_OK;
+    dz_hex(file, DZ_SHA256_BYTES, name);
+    return dz_os->unlinkat(v->commitsfd, name, 0) < 0 ? DZ_FAIL_ERRNO(err, "removing a record")
+                                                      : DZ_OK;
 }
 
 static dz_status keep_and_remove(const char *source, dz_err *err) {
