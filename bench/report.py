@@ -218,11 +218,11 @@ def linear(path):
             if not found or not found.n:
                 line += ["failed"] * 4
                 continue
-            line += [found.show(), f"{found.wall / files * 1e6:.1f}", f"{found.wall / data * 1e9:.2f}",
+            line += [found.show(), f"{found.cpu / files * 1e6:.1f}", f"{found.cpu / data * 1e9:.2f}",
                      f"{found.peak_mib:.0f}"]
         lines.append(line)
     head = ["files", "MiB"] + [f"{step}{what}" for step in ("first", "unchanged")
-                               for what in (", s", ", µs a file", ", ns a byte", ", peak MiB")]
+                               for what in (", wall s", ", CPU µs a file", ", CPU ns a byte", ", peak MiB")]
     return table(head, lines)
 
 

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Is the Debian package whole?  Builds it, takes it apart, and runs what is in it; installs nothing.
+# Are the Debian packages whole?  Builds them, takes them apart, and runs what is in them; installs nothing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
@@ -17,36 +17,47 @@ holds() {
     fi
 }
 has() { [[ -e $root/$1 ]] || { echo "no /$1"; return 1; }; }
-all_libraries_found() { ! ldd "$root"/usr/bin/dozo "$root"/usr/sbin/dozod "$root"/usr/libexec/dozo/* | grep 'not found'; }
-depends_on() { dpkg-deb -f "$deb" Depends | grep -q "$1"; }
-# The scripts would otherwise start a daemon that nobody has configured.
-starts_nothing() { ! grep -E 'deb-systemd-helper enable|deb-systemd-invoke start' "$scripts"/postinst; }
-unit_is_right() {
-    sed "s|/usr/sbin/dozod|$root/usr/sbin/dozod|" "$root/lib/systemd/system/dozod.service" >"$work/dozod.service"
-    systemd-analyze verify --man=no "$work/dozod.service" 2>&1 | grep "dozod.service" && return 1
-    return 0
+all_libraries_found() { ! ldd "$root"/usr/bin/* "$root"/usr/sbin/* "$root"/usr/libexec/dozo/* | grep 'not found'; }
+depends_on() { dpkg-deb -f "$work"/"$1"_*.deb Depends | grep -q "$2"; }
+does_not_depend_on() { ! depends_on "$@"; }
+# The scripts would otherwise start daemons that nobody has configured.  What was enabled before stays so.
+starts_nothing() {
+    cat "$work"/*.scripts/postinst >"$work/postinst"
+    ! grep -E '_dh_action=start|deb-systemd-invoke start' "$work/postinst" &&
+        [[ $(grep -c 'helper enable' "$work/postinst") = $(grep -c 'was-enabled' "$work/postinst") ]]
 }
-# 10.0 is a unit that gives nothing away, 0.0 one that gives all away.
-unit_is_hardened() { systemd-analyze security --offline=yes --threshold=60 "$work/dozod.service"; }
+unit_is_right() {
+    sed "s|=/usr/|=$root/usr/|" "$root/lib/systemd/system/$1" >"$work/$1"
+    ! systemd-analyze verify --man=no "$work/$1" 2>&1 | grep "$1"
+}
+# 10.0 is a unit that gives nothing away, 0.0 one that gives all away; here times ten.
+unit_is_hardened() { systemd-analyze security --offline=yes --threshold="$2" "$work/$1"; }
 
 tools/package.sh "$work" >/dev/null
-deb=$(echo "$work"/dozo_*.deb)
 root=$work/root
-scripts=$work/scripts
-dpkg-deb -x "$deb" "$root"
-dpkg-deb -e "$deb" "$scripts"
+for package in dozo dozo-agent; do
+    dpkg-deb -x "$work"/${package}_*.deb "$root"
+    dpkg-deb -e "$work"/${package}_*.deb "$work/$package.scripts"
+done
 
-holds "it depends on the libraries that it links" depends_on libsodium23
-holds "and on a program that no library tells of" depends_on openssh-client
+holds "the vault's depends on the libraries that it links" depends_on dozo libsodium23
+holds "and on a program that no library tells of" depends_on dozo openssh-client
+holds "the agent's needs no more than it links" does_not_depend_on dozo-agent libfuse3
 holds "every library is found" all_libraries_found
 holds "the command runs" "$root/usr/bin/dozo" --version
+holds "the agent runs" "$root/usr/bin/dozo-agent" --version
 holds "the daemon takes the example that comes with it" \
     "$root/usr/sbin/dozod" --config "$root/usr/share/doc/dozo/examples/dozod.yaml" --check
 for file in usr/share/man/man1/dozo.1.gz usr/share/man/man8/dozod.8.gz usr/share/bash-completion/completions/dozo \
-    lib/systemd/system/dozod.service usr/share/doc/dozo/copyright usr/share/doc/dozo/runbook.ja.md.gz; do
-    holds "it has /$file" has "$file"
+    usr/share/man/man8/dozo-agent.8.gz usr/lib/sysusers.d/dozo-agent.conf usr/share/doc/dozo/copyright \
+    usr/share/doc/dozo/runbook.ja.md.gz; do
+    holds "they have /$file" has "$file"
 done
-holds "installing it starts nothing" starts_nothing
-holds "systemd understands the unit" unit_is_right
-holds "the unit is hardened" unit_is_hardened
+holds "installing them starts nothing" starts_nothing
+for unit in dozod.service dozo-intake.service dozo-agent.service dozo-agent.timer; do
+    holds "systemd understands $unit" unit_is_right "$unit"
+done
+holds "dozod.service is hardened as far as backups allow" unit_is_hardened dozod.service 46
+holds "dozo-intake.service is hardened" unit_is_hardened dozo-intake.service 40
+holds "dozo-agent.service is hardened" unit_is_hardened dozo-agent.service 32
 exit $failed

@@ -1,5 +1,5 @@
 #!/bin/bash
-# Builds the Debian package of this tree and leaves it in DIR.
+# Builds the Debian packages of this tree and leaves them in DIR.
 #
 # usage: tools/package.sh DIR
 #
@@ -28,5 +28,5 @@ CHANGES
     tail -40 "$work/log" >&2
     exit 1
 }
-cp "$work"/dozo_*.deb "$into"
-ls "$into"/dozo_*.deb
+cp "$work"/dozo_*.deb "$work"/dozo-agent_*.deb "$into"
+ls "$into"/dozo_*.deb "$into"/dozo-agent_*.deb

@@ -14,7 +14,7 @@ dz_status dz_holder_give_away(const char *vault, const char *socket, dz_err *err
     const char *const kept[] = { vault, place, NULL };
     char *slash;
 
-    if (getenv("DOZO_WITHOUT_SANDBOX"))
+    if (getenv("DOZO_NO_SANDBOX"))
         return DZ_OK;
     (void) snprintf(place, sizeof place, "%s", socket);
     slash = strrchr(place, '/');

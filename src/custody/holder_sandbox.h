@@ -7,6 +7,6 @@
 #include "core/error.h"
 
 /* `vault` and `socket` are absolute paths.  The socket listens already.  Where the environment has
- * DOZO_WITHOUT_SANDBOX, nothing is given away: for development.
+ * DOZO_NO_SANDBOX, nothing is given away: for development.
  * DZ_E_UNSUPPORTED (the kernel has no Landlock), DZ_E_IO, DZ_E_NOMEM. */
 dz_status dz_holder_give_away(const char *vault, const char *socket, dz_err *err) DZ_MUST_CHECK;

@@ -19,7 +19,7 @@ enum { EXIT_OK = 0, EXIT_USAGE = 2, EXIT_COULD_NOT = 3, EXIT_REFUSED = 4 };
 
 struct call {
     const char *config;
-    bool check, without_sandbox, help, version;
+    bool check, no_sandbox, help, version;
 };
 
 /* Processes of ours that start again as this program: the word after --role=. */
@@ -67,21 +67,21 @@ static int check(const struct dz_config *c, const char *path) {
 /* --- the call --------------------------------------------------------------------------------- */
 
 static const struct option options[] = {
-    { "config", required_argument, NULL, 'c' },    { "check", no_argument, NULL, 'k' },
-    { "without-sandbox", no_argument, NULL, 's' }, { "help", no_argument, NULL, 'h' },
-    { "version", no_argument, NULL, 'v' },         { 0 },
+    { "config", required_argument, NULL, 'c' }, { "check", no_argument, NULL, 'k' },
+    { "no-sandbox", no_argument, NULL, 's' },   { "help", no_argument, NULL, 'h' },
+    { "version", no_argument, NULL, 'v' },      { 0 },
 };
 
 static int usage(FILE *to, int code) {
     (void) fprintf(to, "%s\n",
-                   T_("usage: dozod --config FILE [--check | --without-sandbox]\n"
+                   T_("usage: dozod --config FILE [--check | --no-sandbox]\n"
                       "\n"
                       "The daemon of a Dozo vault.\n"
                       "\n"
                       "  --config FILE       what to do: dozod.yaml(5)\n"
                       "  --check             read it only, say whether it is right and when each "
                       "source is due\n"
-                      "  --without-sandbox   where the kernel has no Landlock; for development\n"
+                      "  --no-sandbox        where the kernel has no Landlock; for development\n"
                       "  --help, --version\n"
                       "\n"
                       "The manual: man dozod"));
@@ -97,7 +97,7 @@ static bool parse(struct call *c, int argc, char **argv) {
         else if (option == 'k')
             c->check = true;
         else if (option == 's')
-            c->without_sandbox = true;
+            c->no_sandbox = true;
         else if (option == 'h')
             c->help = true;
         else if (option == 'v')
@@ -112,7 +112,7 @@ static int serve(const struct call *c, dz_slice text, struct dz_config *config) 
     dz_autofree char *here = *path == '/' ? NULL : get_current_dir_name();
     dz_autofree char *absolute = NULL;
     char dozo[PATH_MAX];
-    struct dz_starter_how how = { .dozo = dozo, .sandbox = !c->without_sandbox };
+    struct dz_starter_how how = { .dozo = dozo, .sandbox = !c->no_sandbox };
 
     if (!dz_program_find("dozo", DZ_BINDIR, dozo)) {
         dz_log(LOG_ERR, T_("the program dozo is neither beside this one nor in %s"), DZ_BINDIR);

@@ -343,7 +343,7 @@ static dz_status prepare(struct starter *s, dz_err *err) {
 
 static dz_status start_supervisor(struct starter *s, dz_slice text, dz_err *err) {
     const char *const argv[] = { "/proc/self/exe", "--role=supervisor",
-                                 s->how->sandbox ? NULL : "--without-sandbox", NULL };
+                                 s->how->sandbox ? NULL : "--no-sandbox", NULL };
     dz_autoclose int theirs = -1;
     int pair[2];
 
