@@ -3,7 +3,7 @@ BUILD = build
 PREFIX = /usr/local
 FUZZ_SECONDS = 60
 
-.PHONY: all demo test install package format tidy fuzz clean
+.PHONY: all demo bring-up test install package format tidy fuzz clean
 
 all: $(BUILD)/build.ninja
 	ninja -C $(BUILD)
@@ -14,6 +14,10 @@ $(BUILD)/build.ninja:
 
 demo: all
 	tools/demo.sh $(BUILD)
+
+bring-up: all
+	tools/install-deps.sh test
+	tools/bring-up.sh $(BUILD)
 
 test:
 	tools/test.sh

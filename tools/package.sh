@@ -11,7 +11,7 @@ into=$(cd "$1" && pwd)
 cd "$(dirname "$0")/.."
 command -v dh >/dev/null || { echo "$0: no debhelper: tools/install-deps.sh test" >&2; exit 3; }
 
-version=$(sed -n "s/^project(.*version: '\([^']*\)'.*/\1/p" meson.build)
+version=$(sed -n "s/^project(.* version: '\([^']*\)'.*/\1/p" meson.build)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 mkdir "$work/dozo"
