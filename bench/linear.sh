@@ -17,7 +17,7 @@ for files in $SCALES; do
   mkdir -p "$work"
   "$HERE/synthetic.py" small "$work/data" "$files"
   sync
-  row tree "$files" 1 "$(find "$work/data" -type f -printf '%s\n' | awk '{ n += $1 } END { printf "%d", n }')" "0 0 0 0 0"
+  row tree "$files" 1 "$(find "$work/data" -type f -printf '%s\n' | awk '{ n += $1 } END { printf "%.0f", n }')" "0 0 0 0 0"
   backup="'$DOZO' --quiet --vault $vault backup --source linear linear/data"
   reps=$REPS
   [ "$files" -lt 2000000 ] || reps=1

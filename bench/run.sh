@@ -105,8 +105,8 @@ make_room() {
   local free
   free=$(df --output=avail -BM "$B" | tail -1 | tr -dc 0-9)
   [ "$free" -lt "${KEEP_FREE_MIB:-16384}" ] || return 0
-  say "emptying the files restored so far"
-  find "$B"/restored.* -type f -links 1 -size +0 -exec truncate -s 0 {} +
+  say "emptying the large files restored so far"
+  find "$B"/restored.* -type f -links 1 -size +256k -exec truncate -s 0 {} +
   sync
 }
 
