@@ -89,7 +89,7 @@ def main(dozo=None, *programs):
                 for option in OPTION.findall(" ".join(words)):
                     if not re.search(re.escape(option) + r"(?![a-z-])", pages[words[0]] + pages[""]):
                         problems.append(f"{where}: dozo {words[0]} has no {option}")
-            for word in re.findall(r"(?:^|&& )make ([a-z]+)", line):
+            for word in re.findall(r"(?:^|&& )make ([a-z][a-z-]*)", line):
                 if word not in targets:
                     problems.append(f"{where}: the Makefile has no {word}")
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
