@@ -83,10 +83,10 @@ dz_status dz_run(const char *const argv[], dz_slice input, size_t output_max, in
         s = collect(out[0], output_max, end, timeout_ms, output, err);
     if (s == DZ_OK)
         s = wait_for_end(pid, end, timeout_ms, err);
+    if (pid > 0 && s != DZ_OK) /* before its output is closed, of which it might die otherwise */
+        (void) kill(-pid, SIGKILL);
     dz_close_at(&out[0]);
     if (pid > 0) {
-        if (s != DZ_OK)
-            (void) kill(-pid, SIGKILL);
         while (waitpid(pid, &code, 0) < 0 && errno == EINTR)
             ;
         *ret_code = WIFEXITED(code) ? WEXITSTATUS(code) : 128 + WTERMSIG(code);
