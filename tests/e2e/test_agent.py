@@ -154,13 +154,15 @@ class Agent(Agents):
     def test_who_is_revoked_meanwhile_makes_no_snapshot(self):
         self.enrol()
         noise("slow", 2 * MIB, 7)
-        self.agent_runs = subprocess.Popen(
+        agent = subprocess.Popen(
             [AGENT, "backup", "--state", self.dir / "state-emr", "--server", self.intake.server, "--tries", "1",
              "--limit-rate", "512KiB", "slow"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         until(lambda: "emr is connected" in self.intake.said(), "it begins")
+        agent.send_signal(signal.SIGSTOP)  # however long it takes us
         self.dozo("enrol", "--revoke", "emr")
-        said = self.agent_runs.communicate(timeout=120)[1].decode()
-        self.assertEqual(self.agent_runs.returncode, 4, said)
+        agent.send_signal(signal.SIGCONT)
+        said = agent.communicate(timeout=120)[1].decode()
+        self.assertEqual(agent.returncode, 4, said)
         self.assertEqual(self.snapshots(), [])
 
     def test_a_machine_that_enrols_anew_takes_the_place_of_the_one_before(self):
@@ -193,8 +195,10 @@ class Agent(Agents):
                     [AGENT, "backup", "--state", self.dir / f"state-{source}", "--server", self.intake.server,
                      "--limit-rate", "2MiB", "much"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
                 until(lambda s=source, n=before: self.intake.said().count(f"{s} is connected") > n, "it begins")
+                agent.send_signal(signal.SIGSTOP)
                 self.assertEqual(self.intake.stop(how), 0 if how == signal.SIGTERM else -how)
                 self.intake.start()
+                agent.send_signal(signal.SIGCONT)
                 said = agent.communicate(timeout=240)[1].decode()
                 self.assertEqual(agent.returncode, 0, (said, self.intake.said()))
                 self.assertIn("trying again", said)
