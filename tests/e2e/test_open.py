@@ -85,17 +85,30 @@ class Open(Case):
         self.no(4, "cat", "latest", self.path, says="closed")
         self.assertEqual(self.kinds()[-1], "close")
 
-    def test_it_warns_before_it_closes(self):
-        self.open("--for", "15m1s")
-        said = self.run_dozo("--vault", "vault", "cat", "latest", self.path, env=self.env)
-        self.assertEqual(said.stdout, b"hello\n")
-        self.assertIn("closes in 15 min", said.stderr.decode())
-        before = self.kinds().count("alarm")
-        for _ in range(100):
-            if self.kinds().count("alarm") > before:
-                return
+    def warned(self, alarms):
+        """Whether the log comes to so many alarms, that of the opening and of a renewal too."""
+        for _ in range(200):
+            if self.kinds().count("alarm") == alarms:
+                return True
             time.sleep(0.05)
-        self.fail("15 minutes before the end, no alarm")
+        return False
+
+    def test_it_warns_before_it_closes(self):
+        for minutes in 60, 15:
+            with self.subTest(minutes):
+                self.setUp()
+                self.open("--for", f"{minutes}m1s")
+                self.assertTrue(self.warned(2), f"{minutes} minutes before the end, no alarm")
+                said = self.run_dozo("--vault", "vault", "cat", "latest", self.path, env=self.env)
+                self.assertEqual(said.stdout, b"hello\n")
+                self.assertIn(f"closes in {minutes - 1} min", said.stderr.decode())
+                self.dozo("close")
+
+    def test_who_renews_is_warned_again(self):
+        self.open("--for", "15m1s")
+        self.assertTrue(self.warned(2))
+        self.dozo("open", "--renew", "--for", "60m1s", *self.keys)
+        self.assertTrue(self.warned(4), "an hour before the new end, no alarm")
 
     def test_it_is_renewed_without_interruption(self):
         got = self.open("--for", "3s")
