@@ -25,10 +25,9 @@ static void can_be_acted_on(const struct dz_config *c, const struct dz_feed *f) 
     texts_are_whole(&f->paths);
     texts_are_whole(&f->excludes);
     texts_are_whole(&f->argv);
-    if (f->kind == DZ_FEED_TREE)
-        MUST(f->paths.n > 0 && f->argv.n == 0 && !f->file);
-    else
-        MUST(f->paths.n == 0 && f->argv.n > 0 && dz_stream_name_ok(f->file));
+    MUST((f->paths.n > 0) == (f->kind == DZ_FEED_TREE));
+    MUST((f->share && f->credentials) == (f->kind == DZ_FEED_SHARE));
+    MUST((f->argv.n > 0 && f->file && dz_stream_name_ok(f->file)) == (f->kind == DZ_FEED_COMMAND));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
