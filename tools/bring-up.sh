@@ -86,7 +86,7 @@ server=$(sed -n 's/.*listening on //p' "$top/intake.log" | head -1)
 member() { python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))[sys.argv[2]])' "$top/invitation" "$1"; }
 (umask 077 && member token >"$top/token")
 run dozo-agent enrol --state "$top/agent" --server "$server" --ca-fingerprint "$(member ca_fingerprint)" --token-file "$top/token"
-rm "$top/token"
+rm "$top/token" "$top/invitation"
 run dozo-agent backup --quiet --state "$top/agent" --server "$server" "$top/files"
 
 say "5. All of it is in the vault."

@@ -26,6 +26,11 @@ starts_nothing() {
     ! grep -E '_dh_action=start|deb-systemd-invoke start' "$work/postinst" &&
         [[ $(grep -c 'helper enable' "$work/postinst") = $(grep -c 'was-enabled' "$work/postinst") ]]
 }
+user_comes_before_its_directory() {
+    local found
+    found=$(grep -oE 'systemd-(sysusers|tmpfiles)' "$work/dozo-agent.scripts/postinst" | uniq | head -2 | tr '\n' ' ')
+    [[ $found = "systemd-sysusers systemd-tmpfiles " ]] || { echo "$found"; return 1; }
+}
 unit_is_right() {
     sed "s|=/usr/|=$root/usr/|" "$root/lib/systemd/system/$1" >"$work/$1"
     ! systemd-analyze verify --man=no "$work/$1" 2>&1 | grep "$1"
@@ -54,6 +59,7 @@ for file in usr/share/man/man1/dozo.1.gz usr/share/man/man8/dozod.8.gz usr/share
     holds "they have /$file" has "$file"
 done
 holds "installing them starts nothing" starts_nothing
+holds "the agent's user is made before its directory" user_comes_before_its_directory
 for unit in dozod.service dozo-intake.service dozo-agent.service dozo-agent.timer; do
     holds "systemd understands $unit" unit_is_right "$unit"
 done
