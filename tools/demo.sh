@@ -90,7 +90,7 @@ cat <<TEXT
                   (a page to print and a file each; for a real vault, hand them out and delete them)
   Your own vault: make install
                   dozo init /srv/vault --custodians 5 --threshold 3 --shares-dir /media/usb/shares
-                  dozo --vault /srv/vault backup --source NAME PATH      from cron, every hour
+                  dozo --vault /srv/vault backup --source NAME PATH      then man dozod: on schedule
                   man dozo
   Tidy up:        rm -rf $demo
 TEXT
